@@ -1,0 +1,41 @@
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# dm_control needs labmaze, which has no wheel for 3.13 and is built with Bazel.
+SUITABLE := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+# A name that is found may be a launcher for a version that is not installed, so each is run.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo test lint venv gl
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: venv gl  ## train a small agent, evaluate it, and say where everything is
+	$(BIN)/python -m experiments.demo
+
+test: venv gl  ## run the tests
+	$(BIN)/python -m pytest -n 2
+
+lint: venv  ## check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+venv: $(STAMP)  ## make or update .venv from requirements.txt
+
+gl: venv
+	@experiments/install_gl.sh $(BIN)/python
+
+$(STAMP): requirements.txt setup.cfg
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(SUITABLE)' || { \
+		echo 'Python 3.11 or 3.12 is needed; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3'; \
+		exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo 'No virtual environment could be made; on Debian and Ubuntu first type'; \
+		echo '  sudo apt-get update && sudo apt-get install -y python3-venv'; \
+		exit 1; }
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,60 @@
+"""What every environment gives: modalities, an action size, and time steps."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from mummi.modality import Modality
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TimeStep:
+    """One step of an episode.
+
+    Attributes:
+        values: one array a modality, of its declared shape and dtype. What stands in a value
+            whose sensor is not available carries no meaning.
+        available: one bool a modality: did this sensor deliver at this step.
+        reward: reward that arrived with these values, summed over the repeated action; 0 at reset.
+        is_first: this is the first step of an episode.
+        is_last: no step follows; the next call must be ``reset``.
+        is_terminal: the task ended by itself, so the value of what follows is 0
+            (false at a time limit).
+        info: numbers worth logging, for example ``success``.
+    """
+
+    values: Mapping[str, np.ndarray]
+    available: Mapping[str, bool]
+    reward: float
+    is_first: bool
+    is_last: bool
+    is_terminal: bool
+    info: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+class Environment(Protocol):
+    """The interface of every task in this package.
+
+    Attributes:
+        modalities: the sensor streams, in the order in which they are fused.
+        action_size: number of action dimensions; every dimension spans [-1, 1].
+        action_repeat: simulator control steps taken for each call of ``step``.
+    """
+
+    modalities: tuple[Modality, ...]
+    action_size: int
+    action_repeat: int
+
+    def reset(self) -> TimeStep:
+        """Starts a new episode."""
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """Takes one action, float [action_size] in [-1, 1]."""
+
+    def render(self, size: int) -> np.ndarray:
+        """A picture for people of the present state, [size, size, 3] uint8."""
+
+    def close(self) -> None:
+        """Frees the simulator and its rendering context."""
