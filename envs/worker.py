@@ -1,0 +1,109 @@
+"""The side of ``envs.parallel`` that holds an environment; its processes import neither JAX nor
+the caller's main module."""
+
+import contextlib
+import mmap
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+import envs
+from mummi.modality import Modality
+
+
+def record(modalities: Sequence[Modality], action_size: int) -> np.dtype:
+    """What one environment and its caller share, as a structured dtype.
+
+    Fields: action float32 [action_size]; reward float32; is_first, is_last, is_terminal bool;
+    available and values with one field a modality.
+    """
+    flags = [(name, np.bool_) for name in ("is_first", "is_last", "is_terminal")]
+    available = np.dtype([(m.name, np.bool_) for m in modalities])
+    values = np.dtype([(m.name, m.dtype, m.shape) for m in modalities], align=True)
+    fields = [("action", np.float32, (action_size,)), ("reward", np.float32), *flags]
+    return np.dtype([*fields, ("available", available), ("values", values)], align=True)
+
+
+class Host:
+    """One environment and its row in the shared memory.
+
+    Args:
+        memory: file descriptor of the shared memory, of any size until the first step.
+        index: the environment's row.
+        task, seed, kwargs: arguments of ``envs.make``.
+    """
+
+    def __init__(self, memory: int, index: int, task: str, seed: int, kwargs: Mapping[str, Any]):
+        self._memory = memory
+        self._index = index
+        self._row = None
+        self.environment = envs.make(task, seed=seed, **kwargs)
+
+    def answer(self, command: str, argument: int | None = None) -> Any:
+        """Obeys one command: ``spec``, ``reset``, ``step`` or ``render`` (argument: the size)."""
+        if command == "spec":
+            env = self.environment
+            return env.modalities, env.action_size, env.action_repeat
+        if command == "render":
+            return self.environment.render(argument)
+        return self._advance(command)
+
+    def _advance(self, command: str) -> dict[str, float]:
+        if self._row is None:
+            layout = record(self.environment.modalities, self.environment.action_size)
+            self._row = np.frombuffer(mmap.mmap(self._memory, 0), layout)[self._index]
+        row = self._row
+        if command == "reset":
+            step = self.environment.reset()
+        else:
+            step = self.environment.step(row["action"].copy())
+        for name in ("reward", "is_first", "is_last", "is_terminal"):
+            row[name] = getattr(step, name)
+        for modality in self.environment.modalities:
+            row["available"][modality.name] = step.available[modality.name]
+            row["values"][modality.name][...] = step.values[modality.name]
+        return dict(step.info)
+
+
+def main() -> None:
+    """Serves one environment over an inherited pipe until the other end of it is closed.
+
+    Arguments on the command line: file descriptors of the pipe and of the shared memory.
+    """
+    # The caller decides what Ctrl-C means; it closes the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
+    host = None
+    # When the caller is gone, even by SIGKILL, its end of the pipe is closed.
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            data = pipe.recv_bytes()
+            try:
+                message = pickle.loads(data)
+                if host is None:
+                    host = Host(memory, *message)
+                    reply = host.answer("spec")
+                else:
+                    reply = host.answer(*message)
+            except Exception as error:
+                pipe.send((False, _portable(error)))
+            else:
+                pipe.send((True, reply))
+    if host is not None:
+        host.environment.close()
+
+
+def _portable(error: Exception) -> Exception:
+    """The error with its traceback as a note, or a RuntimeError if it does not pickle."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
