@@ -1,0 +1,186 @@
+"""One episode: the layout of its arrays, the writer that collects it, and its file."""
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mummi.modality import Modality
+
+Episode = dict[str, np.ndarray]
+Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
+
+
+def layout(modalities: Sequence[Modality], action_size: int) -> Layout:
+    """Shape of one time step and dtype of every array of an episode, by its key.
+
+    An episode of L time steps, the first included, is a dict of arrays: ``values/NAME`` [L, ...]
+    of the modality's dtype, ``available/NAME`` [L] bool, ``action`` [L, A] float32,
+    ``reward`` [L] float32, and ``is_first``, ``is_last``, ``is_terminal`` [L] bool.
+    ``action[t]`` led to the values at t; it is zeros at t = 0.
+    """
+    flag, number = np.dtype(bool), np.dtype(np.float32)
+    return {
+        **{f"values/{m.name}": (m.shape, m.dtype) for m in modalities},
+        **{f"available/{m.name}": ((), flag) for m in modalities},
+        "action": ((action_size,), number),
+        "reward": ((), number),
+        "is_first": ((), flag),
+        "is_last": ((), flag),
+        "is_terminal": ((), flag),
+    }
+
+
+class EpisodeWriter:
+    """Collects the steps of one environment into episodes, arrays as ``layout`` describes them.
+
+    Args:
+        modalities: the sensor streams of the environment.
+        action_size: A, number of action dimensions.
+    """
+
+    def __init__(self, modalities: Sequence[Modality], action_size: int):
+        self._names = tuple(m.name for m in modalities)
+        self._layout = layout(modalities, action_size)
+        self._steps: list[list[np.ndarray]] = []
+
+    def __len__(self) -> int:
+        """Number of time steps since the last ``finish`` or ``drop``."""
+        return len(self._steps)
+
+    def append(
+        self,
+        values: Mapping[str, np.ndarray],
+        available: Mapping[str, bool | np.bool_],
+        action: np.ndarray,
+        reward: float | np.floating,
+        is_first: bool | np.bool_,
+        is_last: bool | np.bool_,
+        is_terminal: bool | np.bool_,
+    ) -> None:
+        """Adds one time step; every array is copied, so the caller may reuse its buffers.
+
+        Args:
+            values: one array a modality, of its declared shape and dtype.
+            available: one bool a modality.
+            action: [A], the action that led here; whatever is given at a first step, zeros are
+                kept, since no action led there.
+            reward: the reward that arrived with the values.
+            is_first: true exactly at the first step of the episode.
+            is_last: no step follows.
+            is_terminal: the task ended by itself.
+
+        Raises:
+            ValueError: when ``is_first`` does not agree with the position in the episode, or an
+                array has the wrong shape or dtype.
+            KeyError: when a modality has no value or no availability.
+        """
+        if bool(is_first) != (not self._steps):
+            raise ValueError(
+                f"is_first is {bool(is_first)} at step {len(self)} of an episode; it is true at "
+                "step 0 and only there (call finish() or drop() at the end of an episode)"
+            )
+        action = np.asarray(action, np.float32)
+        row = [
+            *(np.array(values[name]) for name in self._names),
+            *(np.bool_(available[name]) for name in self._names),
+            np.zeros_like(action) if is_first else action.copy(),
+            np.float32(reward),
+            np.bool_(is_first),
+            np.bool_(is_last),
+            np.bool_(is_terminal),
+        ]
+        for array, (key, (shape, dtype)) in zip(row, self._layout.items(), strict=True):
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{key} has shape {array.shape} and dtype {array.dtype}; "
+                    f"it needs {shape} and {dtype}"
+                )
+        self._steps.append(row)
+
+    def finish(self) -> Episode:
+        """Returns the episode collected so far and starts an empty one.
+
+        Raises:
+            ValueError: when no step was appended.
+        """
+        if not self._steps:
+            raise ValueError("finish() on an episode without a step; append() one first")
+        columns = zip(*self._steps, strict=True)
+        episode = {key: np.stack(c) for key, c in zip(self._layout, columns, strict=True)}
+        self._steps = []
+        return episode
+
+    def drop(self) -> None:
+        """Forgets the episode collected so far."""
+        self._steps = []
+
+
+def check_episode(episode: Mapping[str, np.ndarray], layout: Layout) -> int:
+    """Returns the number of time steps of an episode.
+
+    Raises:
+        ValueError: when a key is missing or unknown, or an array has another shape or dtype.
+    """
+    if set(episode) != set(layout):
+        raise ValueError(f"episode has arrays {sorted(episode)}; it needs {sorted(layout)}")
+    length = len(episode["reward"]) if np.ndim(episode["reward"]) else 0
+    if length == 0:
+        raise ValueError("episode has no time step; it needs at least one")
+    for key, (shape, dtype) in layout.items():
+        array = episode[key]
+        if array.shape != (length, *shape) or array.dtype != dtype:
+            raise ValueError(
+                f"{key} has shape {array.shape} and dtype {array.dtype}; "
+                f"it needs {(length, *shape)} and {dtype}"
+            )
+    return length
+
+
+def save_episode(path: Path, episode: Episode) -> None:
+    """Writes an npz file under ``PATH.tmp``, syncs it and renames it.
+
+    Raises:
+        OSError: when it cannot be written; no temporary file stays. On a full disk the message
+            says how much is needed and how much is free.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        # Uncompressed: zlib would take twenty times as long.
+        with open(temporary, "wb") as file:
+            np.savez(file, **episode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        free = shutil.disk_usage(path.parent).free / 2**20
+        need = sum(array.nbytes for array in episode.values()) / 2**20
+        raise OSError(
+            errno.ENOSPC,
+            f"disk full while writing an episode of {need:.1f} MiB with {free:.1f} MiB free; "
+            "free some space or lower the replay capacity",
+            str(path),
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_episode(path: Path) -> Episode:
+    """Reads an npz file without checking it; a damaged one raises whatever its damage leads to."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def is_stream(key: str) -> bool:
+    """Whether an array is a value or the action: what makes a folder that of one set of sensors."""
+    return key == "action" or key.startswith("values/")
+
+
+def streams(episode: Mapping[str, np.ndarray]) -> Layout:
+    """Step shape and dtype of the values and the action that an episode holds."""
+    return {key: (a.shape[1:], a.dtype) for key, a in episode.items() if is_stream(key)}

@@ -1,0 +1,192 @@
+"""Metrics, pictures and films of a run: metrics.jsonl, TensorBoard events, mp4 files."""
+
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary
+
+_METRICS = "metrics.jsonl"
+_RGB = 3  # Summary.Image.colorspace
+
+
+class Logger:
+    """Writes what a run reports into its folder.
+
+    A last line of ``metrics.jsonl`` that a kill cut short is removed on opening.
+
+    Args:
+        logdir: the run's folder; made when it does not exist. It gets ``metrics.jsonl``,
+            TensorBoard event files and ``videos/``.
+    """
+
+    def __init__(self, logdir: str | os.PathLike):
+        self._logdir = Path(logdir)
+        self._logdir.mkdir(parents=True, exist_ok=True)
+        path = self._logdir / _METRICS
+        _truncate_partial_line(path)
+        # Unbuffered, so that each line is one write and a kill can cut only the last.
+        self._metrics = path.open("ab", buffering=0)
+        self._events = SummaryWriter(str(self._logdir), flush_secs=10)
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """Appends one line to ``metrics.jsonl`` and one point a name to TensorBoard.
+
+        Args:
+            step: environment steps taken so far; written as ``step``, beside ``time``, the Unix
+                time in seconds.
+            values: numbers or arrays of one element. What is not finite is ``null`` in the line,
+                since JSON has no NaN.
+
+        Raises:
+            ValueError: when a name is ``step`` or ``time``.
+        """
+        numbers = {name: float(np.asarray(value).item()) for name, value in values.items()}
+        if reserved := {"step", "time"} & set(numbers):
+            raise ValueError(
+                f"scalar name {reserved.pop()!r} is reserved for the logger; name it otherwise"
+            )
+        now = time.time()
+        line = {"step": int(step), "time": round(now, 3)}
+        line |= {name: x if math.isfinite(x) else None for name, x in numbers.items()}
+        self._metrics.write((json.dumps(line, allow_nan=False) + "\n").encode())
+        for name, x in numbers.items():
+            self._events.add_scalar(name, x, step, walltime=now)
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Adds a picture, [H, W, 3] uint8, to TensorBoard."""
+        self._events.add_image(name, _frames(image[None], name)[0], step, dataformats="HWC")
+
+    def video(self, step: int, name: str, frames: np.ndarray, fps: float | int) -> Path:
+        """Writes ``videos/NAME-STEP.mp4`` and adds the film to TensorBoard as an animated GIF.
+
+        Args:
+            step: environment steps taken so far.
+            name: name of the film; a slash becomes a hyphen in the file's name.
+            frames: [T, H, W, 3] uint8.
+            fps: frames per second.
+
+        Returns:
+            The path of the mp4.
+        """
+        path = self._logdir / "videos" / f"{name.replace('/', '-')}-{step:010d}.mp4"
+        write_video(path, frames, fps)
+        # tensorboardX.add_video would need moviepy, so the summary is built here.
+        picture = Summary.Image(
+            height=frames.shape[1],
+            width=frames.shape[2],
+            colorspace=_RGB,
+            encoded_image_string=_gif(frames, fps),
+        )
+        summary = Summary(value=[Summary.Value(tag=name, image=picture)])
+        self._events.file_writer.add_summary(summary, step)
+        return path
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Adds a text, read as Markdown, to TensorBoard."""
+        self._events.add_text(name, text, step)
+
+    def close(self) -> None:
+        """Flushes and closes every file; may be called twice."""
+        self._metrics.close()
+        self._events.close()
+
+    def __enter__(self) -> "Logger":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def read_metrics(logdir: str | os.PathLike) -> list[dict[str, Any]]:
+    """Reads ``metrics.jsonl`` of a run, one dict a line, without a last line still being written.
+
+    Raises:
+        FileNotFoundError: when the folder has no ``metrics.jsonl``.
+        ValueError: when a whole line is not JSON, naming the line.
+    """
+    path = Path(logdir) / _METRICS
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+    return rows
+
+
+def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float | int) -> None:
+    """Writes an H.264 mp4 that every common player reads, under a temporary name and renamed.
+
+    An odd height or width is padded by its last row or column, as the 4:2:0 format needs even
+    sizes.
+
+    Args:
+        path: the file; its folder is made when it does not exist.
+        frames: [T, H, W, 3] uint8, T at least 1.
+        fps: frames per second.
+
+    Raises:
+        ValueError: when ``frames`` is not such an array or ``fps`` is not positive.
+    """
+    path = Path(path)
+    frames = _frames(frames, path.name)
+    if not fps > 0:
+        raise ValueError(f"fps is {fps}; it must be positive")
+    height, width = frames.shape[1:3]
+    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with av.open(str(temporary), "w", format="mp4") as container:
+            rate = Fraction(fps).limit_denominator(1000)
+            stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = "yuv420p"
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _gif(frames: np.ndarray, fps: float | int) -> bytes:
+    # The default palette search, median cut, takes 30 times as long at much the same quality.
+    octree = Image.Quantize.FASTOCTREE
+    first, *rest = [Image.fromarray(frame).quantize(method=octree) for frame in frames]
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=1000 / fps, loop=0)
+    return file.getvalue()
+
+
+def _frames(frames: np.ndarray, name: str) -> np.ndarray:
+    frames = np.asarray(frames)
+    if (
+        frames.ndim != 4
+        or frames.shape[-1] != 3
+        or frames.dtype != np.uint8
+        or min(frames.shape) < 1
+    ):
+        raise ValueError(
+            f"{name!r} has frames of shape {frames.shape} and dtype {frames.dtype}; "
+            "they need [T, H, W, 3] and uint8"
+        )
+    return frames
+
+
+def _truncate_partial_line(path: Path) -> None:
+    if path.exists():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)

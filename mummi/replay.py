@@ -1,0 +1,293 @@
+"""Episodes on disk and in memory, and batches of windows sampled from them."""
+
+import contextlib
+import os
+import queue
+import re
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mummi.episode import (
+    Episode,
+    EpisodeWriter,
+    Layout,
+    check_episode,
+    is_stream,
+    layout,
+    load_episode,
+    save_episode,
+    streams,
+)
+from mummi.modality import Modality
+
+__all__ = ["EpisodeWriter", "Prefetch", "Replay"]
+
+_NAME = re.compile(r"(\d{8,})-(\d{10,})-(\d+)\.npz")
+
+
+class _Stored(NamedTuple):
+    path: Path
+    length: int
+    arrays: Episode
+
+
+class Replay:
+    """The newest episodes of a run, in memory and as one file each.
+
+    A file is named ``INDEX-STEP-LENGTH.npz`` after a running number, the environment step count
+    at its end and its number of time steps. It is written under a temporary name, synced and
+    renamed, so a killed run leaves only whole files. On construction the newest episodes that fit
+    the capacity are loaded, left-over temporary files are removed, and a file that cannot be read
+    is skipped with a warning and left in place for a person to look at.
+
+    ``add`` and ``sample`` may be called from different threads. One process owns the folder.
+
+    Args:
+        directory: folder of the files; made when it does not exist.
+        modalities: the sensor streams.
+        action_size: number of action dimensions.
+        capacity: time steps to keep, a bound on memory and disk. The oldest episodes beyond it
+            are evicted by ``add``, their files deleted, also those that were too old to load.
+        seed: seed of the sampling.
+
+    Attributes:
+        episodes: number of episodes in memory.
+        step: largest environment step count recorded; 0 when there is none.
+
+    Raises:
+        ValueError: when the folder holds episodes of other sensors or another action size.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        modalities: Sequence[Modality],
+        action_size: int,
+        capacity: int,
+        seed: int,
+    ):
+        self._directory = Path(directory)
+        self._layout = layout(modalities, action_size)
+        self._capacity = capacity
+        self._random = np.random.default_rng(seed)
+        self._lock = threading.Lock()
+        self._stored: deque[_Stored] = deque()
+        self._total = 0
+        self._too_old: list[Path] = []
+        self._next_index = 0
+        self.step = 0
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._load()
+
+    def __len__(self) -> int:
+        """Number of time steps in memory."""
+        return self._total
+
+    @property
+    def episodes(self) -> int:
+        return len(self._stored)
+
+    def add(self, episode: Episode, step: int) -> None:
+        """Writes an episode to its file, then makes it available to ``sample``.
+
+        The arrays are kept without a copy; the caller must not change them afterwards.
+
+        Args:
+            episode: as ``EpisodeWriter.finish`` returns it.
+            step: environment steps taken by the run up to the end of this episode.
+
+        Raises:
+            ValueError: when the arrays do not fit the sensors or are longer than the capacity.
+            OSError: when the file cannot be written, for example on a full disk; no temporary
+                file stays and the memory is as before.
+        """
+        length = check_episode(episode, self._layout)
+        if length > self._capacity:
+            raise ValueError(
+                f"an episode of {length} steps does not fit the replay capacity of "
+                f"{self._capacity} steps; raise the capacity"
+            )
+        with self._lock:
+            index = self._next_index
+            self._next_index += 1
+        path = self._directory / f"{index:08d}-{step:010d}-{length}.npz"
+        save_episode(path, episode)
+        with self._lock:
+            self._stored.append(_Stored(path, length, episode))
+            self._total += length
+            self.step = max(self.step, step)
+            evicted, self._too_old = self._too_old, []
+            while self._total > self._capacity:
+                oldest = self._stored.popleft()
+                self._total -= oldest.length
+                evicted.append(oldest.path)
+        for old in evicted:
+            old.unlink(missing_ok=True)
+
+    def sample(self, batch: int, length: int) -> dict[str, np.ndarray]:
+        """Draws windows uniformly from all windows that lie inside one episode.
+
+        The data is left as recorded: ``is_first`` is true only where an episode begins, so the
+        learner decides on the state at the start of a window. The arrays are new at every call.
+
+        Args:
+            batch: B, number of windows.
+            length: T, time steps of a window.
+
+        Returns:
+            The keys of an episode, each an array [B, T, ...].
+
+        Raises:
+            ValueError: when no episode has ``length`` steps.
+        """
+        with self._lock:
+            lengths = np.fromiter((e.length for e in self._stored), np.int64, self.episodes)
+            ends = np.cumsum(np.maximum(lengths - length + 1, 0))
+            if not ends.size or ends[-1] == 0:
+                raise ValueError(
+                    f"cannot sample windows of {length} steps: the longest of {self.episodes} "
+                    f"episodes in {self._directory} has {lengths.max(initial=0)}"
+                )
+            draws = self._random.integers(ends[-1], size=batch)
+            rows = np.searchsorted(ends, draws, side="right")
+            # Counted back from the episode's last possible start: ends[row] - 1 is that start.
+            starts = lengths[rows] - length - (ends[rows] - 1 - draws)
+            sources = [self._stored[row].arrays for row in rows]
+        # Episodes never change, so the copying needs no lock and does not hold up add().
+        result = {}
+        for key, (shape, dtype) in self._layout.items():
+            out = result[key] = np.empty((batch, length, *shape), dtype)
+            for b, (arrays, start) in enumerate(zip(sources, starts, strict=True)):
+                out[b] = arrays[key][start : start + length]
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """Random state of the sampling, as a JSON-able dict."""
+        with self._lock:
+            return self._random.bit_generator.state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continues the sampling from what ``state`` returned."""
+        with self._lock:
+            self._random.bit_generator.state = state
+
+    def _load(self) -> None:
+        for left_over in self._directory.glob("*.npz.tmp"):
+            left_over.unlink()
+        found = []
+        for path in self._directory.glob("*.npz"):
+            if match := _NAME.fullmatch(path.name):
+                index, step, length = map(int, match.groups())
+                found.append((index, length, path))
+                self.step = max(self.step, step)
+                self._next_index = max(self._next_index, index + 1)
+            else:
+                warnings.warn(
+                    f"skipped {path}: its name is not INDEX-STEP-LENGTH.npz", stacklevel=3
+                )
+        found.sort(reverse=True)
+        for position, (_, length, path) in enumerate(found):
+            if self._total + length > self._capacity:
+                self._too_old = [path for _, _, path in found[position:]]
+                warnings.warn(
+                    f"{self._directory} holds more than the replay capacity of {self._capacity} "
+                    f"steps; its {len(self._too_old)} oldest episodes are not loaded and will be "
+                    "deleted when the next episode is added",
+                    stacklevel=3,
+                )
+                break
+            if (episode := self._read(path, length)) is not None:
+                self._stored.appendleft(_Stored(path, length, episode))
+                self._total += length
+
+    def _read(self, path: Path, length: int) -> Episode | None:
+        """An episode of a file, or None and a warning for a damaged one."""
+        try:
+            episode = load_episode(path)
+        except Exception as error:
+            warnings.warn(f"skipped unreadable episode {path}: {error!r}", stacklevel=4)
+            return None
+        found = streams(episode)
+        expected = {key: form for key, form in self._layout.items() if is_stream(key)}
+        if found and found != expected:
+            raise ValueError(
+                f"{self._directory} belongs to other sensors or actions: {path.name} holds "
+                f"{_describe(found)}; this run has {_describe(expected)}"
+            )
+        try:
+            if check_episode(episode, self._layout) != length:
+                raise ValueError(f"it has {len(episode['reward'])} steps, not {length}")
+        except ValueError as error:
+            warnings.warn(f"skipped foreign file {path}: {error}", stacklevel=4)
+            return None
+        return episode
+
+
+def _describe(arrays: Layout) -> str:
+    return ", ".join(f"{key} {shape} {dtype}" for key, (shape, dtype) in sorted(arrays.items()))
+
+
+class Prefetch(Iterator):
+    """Prepares the next batches on a thread.
+
+    The thread is ahead of the consumer by up to ``depth + 1`` batches, and so is the random state
+    of a replay that it samples: after a resume those batches are drawn anew, not repeated.
+
+    Args:
+        sample_fn: returns the next batch, for example
+            ``lambda: jax.device_put(replay.sample(50, 50))``.
+        depth: number of finished batches that may wait.
+    """
+
+    def __init__(self, sample_fn: Callable[[], Any], depth: int = 2):
+        self._sample = sample_fn
+        self._queue: queue.Queue = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
+        self._thread.start()
+
+    def __next__(self) -> Any:
+        """Waits for the next batch.
+
+        Raises:
+            StopIteration: when closed.
+            Exception: whatever ``sample_fn`` raised; the thread has ended then.
+        """
+        if self._closed.is_set():
+            raise StopIteration
+        batch, error = self._queue.get()
+        if error is not None:
+            self.close()
+            raise error
+        return batch
+
+    def close(self) -> None:
+        """Stops the thread and waits for it; may be called twice."""
+        self._closed.set()
+        while self._thread.is_alive():
+            # A thread that waits at a full queue sees the flag only once there is room.
+            with contextlib.suppress(queue.Empty):
+                self._queue.get(timeout=0.01)
+        self._thread.join()
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        while not self._closed.is_set():
+            try:
+                item = self._sample(), None
+            except BaseException as error:
+                item = None, error
+            self._queue.put(item)
+            if item[1] is not None:
+                return
