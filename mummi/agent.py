@@ -1,0 +1,275 @@
+"""The agent: one update on a batch, one action for a batch of robots, and a policy to deploy."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array
+
+from mummi import run
+from mummi.behavior import Behavior, flatten_states
+from mummi.checkpoint import Checkpointer
+from mummi.config import Config
+from mummi.modality import Modality
+from mummi.mpc import plan
+from mummi.rssm import State
+from mummi.world_model import WorldModel
+
+
+class AgentState(NamedTuple):
+    """Everything that training changes."""
+
+    model: dict
+    actor: dict
+    critic: dict
+    slow_critic: dict
+    model_optimiser: optax.OptState
+    actor_optimiser: optax.OptState
+    critic_optimiser: optax.OptState
+    return_range: Array
+    key: Array
+    updates: Array
+
+
+class Carry(NamedTuple):
+    """What acting remembers from step to step, for a batch of robots."""
+
+    state: State
+    action: Array
+    count: Array
+
+
+class Agent:
+    """World model, behaviour and their optimisers as pure, compiled functions of their state.
+
+    Args:
+        config: the run's settings.
+        modalities: the sensors, in the order of fusion.
+        action_size: A.
+    """
+
+    def __init__(self, config: Config, modalities: tuple[Modality, ...], action_size: int):
+        self.config = config
+        self.modalities = tuple(modalities)
+        self.action_size = action_size
+        bfloat16 = config.bfloat16 == "on"
+        bfloat16 |= config.bfloat16 == "auto" and jax.default_backend() != "cpu"
+        dtype = jnp.bfloat16 if bfloat16 else jnp.float32
+        self.model = WorldModel(config.model, self.modalities, action_size, config.method, dtype)
+        self.behavior = Behavior(config.behavior, self.model, action_size, dtype)
+
+        def adam(rate, clip):
+            return optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
+
+        self._model_optimiser = adam(config.model.learning_rate, config.model.clip)
+        self._actor_optimiser = adam(config.behavior.actor_rate, config.behavior.clip)
+        self._critic_optimiser = adam(config.behavior.value_rate, config.behavior.clip)
+        self.update = jax.jit(self._update, donate_argnums=0)
+        self.act = jax.jit(self._act, static_argnames="explore")
+
+    def init(self, seed: int) -> AgentState:
+        """Fresh parameters, optimisers and random key."""
+        model_key, behavior_key, key = jax.random.split(jax.random.PRNGKey(seed), 3)
+        model = self.model.init(model_key)
+        actor, critic = self.behavior.init(behavior_key)
+        return AgentState(
+            model,
+            actor,
+            critic,
+            jax.tree.map(jnp.copy, critic),
+            self._model_optimiser.init(model),
+            self._actor_optimiser.init(actor),
+            self._critic_optimiser.init(critic),
+            jnp.zeros(()),
+            key,
+            jnp.zeros((), jnp.int32),
+        )
+
+    def _update(self, state: AgentState, batch: Mapping) -> tuple[AgentState, dict[str, Array]]:
+        """One step of world model, actor and critic on a batch of sequences.
+
+        Args:
+            state: its buffers are reused, so the caller goes on with the returned one.
+            batch: as in ``WorldModel.loss``.
+
+        Returns:
+            The new state and scalar metrics.
+        """
+        keys = jax.random.split(jax.random.fold_in(state.key, state.updates), 3)
+        (_, (posterior, metrics)), gradient = jax.value_and_grad(self.model.loss, has_aux=True)(
+            state.model, batch, keys[0]
+        )
+        metrics["gradient/model"] = optax.global_norm(gradient)
+        step, model_optimiser = self._model_optimiser.update(gradient, state.model_optimiser)
+        model = optax.apply_updates(state.model, step)
+
+        c = self.config.behavior
+        start = flatten_states(posterior)
+        number = len(start.deter)
+        if 0 < c.starts < number:
+            index = jax.random.choice(keys[1], number, (c.starts,), replace=False)
+            start = jax.tree.map(lambda x: x[index], start)
+        slow = state.slow_critic if c.slow_critic else state.critic
+        scale = jnp.maximum(1.0, state.return_range) if c.normalise_returns else 1.0
+        gradient, (returns, behavior_metrics) = jax.grad(
+            self.behavior.loss, argnums=(0, 1), has_aux=True
+        )(state.actor, state.critic, slow, model, start, scale, keys[2])
+        metrics["gradient/actor"] = optax.global_norm(gradient[0])
+        metrics["gradient/value"] = optax.global_norm(gradient[1])
+        actor_step, actor_optimiser = self._actor_optimiser.update(
+            gradient[0], state.actor_optimiser
+        )
+        critic_step, critic_optimiser = self._critic_optimiser.update(
+            gradient[1], state.critic_optimiser
+        )
+        critic = optax.apply_updates(state.critic, critic_step)
+        low, high = jnp.percentile(returns, jnp.array([5.0, 95.0]))
+        first = state.updates == 0
+        decay = jnp.where(first, 0.0, 0.99)
+        return_range = decay * state.return_range + (1 - decay) * (high - low)
+        new = AgentState(
+            model,
+            optax.apply_updates(state.actor, actor_step),
+            critic,
+            optax.incremental_update(critic, state.slow_critic, c.slow_critic or 1.0),
+            model_optimiser,
+            actor_optimiser,
+            critic_optimiser,
+            return_range,
+            state.key,
+            state.updates + 1,
+        )
+        return new, metrics | behavior_metrics | {"return_range": return_range}
+
+    def start(self, batch: int) -> Carry:
+        """What acting remembers before the first step of ``batch`` robots."""
+        action = jnp.zeros((batch, self.action_size))
+        return Carry(self.model.rssm.initial(batch), action, jnp.zeros((), jnp.int32))
+
+    def _act(
+        self, params, carry: Carry, values, available, is_first, key: Array, explore: bool
+    ) -> tuple[Array, Carry]:
+        """Actions [B, A] for a batch of robots, in one compiled call.
+
+        Args:
+            params: an AgentState, or any object with ``model``, ``actor`` and ``critic``.
+            carry: from the last call, or ``start``.
+            values: by modality [B, *shape].
+            available: by modality bool [B].
+            is_first: bool [B], forgets the past of a robot.
+            key: random key; the carry's count makes each step's draws its own.
+            explore: sample the actor and add exploration noise (training), or its mode.
+        """
+        keys = jax.random.split(jax.random.fold_in(key, carry.count), 4)
+        state = self.model.filter_step(
+            params.model, carry.state, values, available, carry.action, is_first, keys[0]
+        )
+        noise = jax.random.normal(keys[1], carry.action.shape) if explore else 0.0
+        action = self.behavior.act(params.actor, state.feature, noise)
+        action = plan(self.config.mpc, self.behavior, params, state, action, keys[2])
+        if explore:
+            action = self.behavior.exploration_noise(action, keys[3])
+        return action, Carry(state, action, carry.count + 1)
+
+
+def nest(batch: Mapping[str, np.ndarray]) -> dict:
+    """Replay's flat keys ``values/rgb`` as nested dictionaries by modality."""
+    nested = {"values": {}, "available": {}}
+    for key, value in batch.items():
+        group, _, name = key.partition("/")
+        if name:
+            nested[group][name] = value
+        else:
+            nested[key] = value
+    return nested
+
+
+class Parameters(NamedTuple):
+    """The part of an AgentState that acting needs."""
+
+    model: dict
+    actor: dict
+    critic: dict
+
+
+class Policy:
+    """A trained agent for one robot, without its environment.
+
+    Attributes:
+        modalities: the sensors it was trained with.
+        action_size: number of actions, each in [-1, 1].
+    """
+
+    def __init__(self, agent: Agent, parameters: Parameters, seed: int = 0):
+        self.modalities = agent.modalities
+        self.action_size = agent.action_size
+        self._agent = agent
+        self._parameters = parameters
+        self._key = jax.random.PRNGKey(seed)
+        self.reset()
+
+    @classmethod
+    def load(cls, logdir, *, seed: int = 0) -> "Policy":
+        """The last checkpoint of a run.
+
+        Raises:
+            FileNotFoundError: there is no run, or it has no checkpoint yet.
+        """
+        record = run.load(logdir)
+        agent = Agent(record.config, record.modalities, record.action_size)
+        checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
+        state, _ = checkpointer.restore(jax.eval_shape(agent.init, 0))
+        return cls(agent, Parameters(state.model, state.actor, state.critic), seed)
+
+    def reset(self) -> None:
+        """Forgets the past: call at the start of each episode."""
+        self._carry = self._agent.start(1)
+        self._first = True
+
+    def __call__(
+        self, values: Mapping[str, np.ndarray], available: Mapping[str, bool] | None = None
+    ) -> np.ndarray:
+        """The action for this step.
+
+        Args:
+            values: one array a sensor that delivered, of the modality's shape and dtype.
+            available: did each sensor deliver; by default the sensors in ``values`` did.
+
+        Returns:
+            float32 [action_size] in [-1, 1].
+
+        Raises:
+            ValueError: an unknown modality, a wrong shape, or a value missing that is available.
+        """
+        names = [m.name for m in self.modalities]
+        available = {name: name in values for name in names} if available is None else available
+        for name in (*values, *available):
+            if name not in names:
+                raise ValueError(f"unknown modality {name!r}; this policy has {', '.join(names)}")
+        batch, there = {}, {}
+        for m in self.modalities:
+            there[m.name] = np.array([bool(available.get(m.name, m.name in values))])
+            value = values.get(m.name)
+            if value is None:
+                if there[m.name][0]:
+                    raise ValueError(f"modality {m.name!r} is said to be available without a value")
+                value = np.zeros(m.shape, m.dtype)
+            value = np.asarray(value)
+            if value.shape != m.shape:
+                raise ValueError(f"modality {m.name!r} has shape {value.shape}, not {m.shape}")
+            batch[m.name] = value.astype(m.dtype)[None]
+        action, self._carry = self._agent.act(
+            self._parameters,
+            self._carry,
+            batch,
+            there,
+            np.array([self._first]),
+            self._key,
+            explore=False,
+        )
+        self._first = False
+        return np.asarray(action[0])

@@ -1,0 +1,190 @@
+"""Actor and critic trained in imagination (Dreamer; MuMMI, appendix A)."""
+
+from collections.abc import Callable
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mummi.config import BehaviorConfig
+from mummi.networks import MLP
+from mummi.rssm import State
+from mummi.world_model import WorldModel
+
+
+def lambda_return(
+    reward: Float[Array, "H *batch"],
+    next_value: Float[Array, "H *batch"],
+    discount: Float[Array, "H *batch"],
+    lam: float,
+) -> Float[Array, "H *batch"]:
+    """R_t = r_t + d_t ((1 - lam) v_{t+1} + lam R_{t+1}), with R_{H-1} = r + d v (eq. 19).
+
+    Args:
+        reward: reward r_t that follows step t, [H, ...].
+        next_value: value v_{t+1} of the state that follows step t, [H, ...].
+        discount: discount d_t between the two, 0 where the task ended, [H, ...].
+        lam: weight of the longer returns, in [0, 1].
+    """
+
+    def step(future, inputs):
+        r, v, d = inputs
+        future = r + d * ((1.0 - lam) * v + lam * future)
+        return future, future
+
+    return jax.lax.scan(step, next_value[-1], (reward, next_value, discount), reverse=True)[1]
+
+
+class Behavior:
+    """Actor and critic over features [h, s^c]; parameters are passed to every call.
+
+    Args:
+        config: sizes and options.
+        model: the world model that imagination runs in.
+        action_size: A.
+        dtype: compute type of the layers.
+    """
+
+    def __init__(
+        self, config: BehaviorConfig, model: WorldModel, action_size: int, dtype=jnp.float32
+    ):
+        self.config = config
+        self.model = model
+        self.action_size = action_size
+        shape = {"activation": model.config.activation, "norm": model.config.norm, "dtype": dtype}
+        scale = 1.0 if config.actor == "tanh_normal" else 0.1
+        self.actor = MLP(
+            config.actor_layers, config.units, 2 * action_size, output_scale=scale, **shape
+        )
+        self.critic = MLP(config.value_layers, config.units, 1, output_scale=0.0, **shape)
+
+    def init(self, key: Array) -> tuple[dict, dict]:
+        """Parameters of actor and critic."""
+        feature = jnp.zeros((1, self.model.config.deter + self.model.config.stoch))
+        actor_key, critic_key = jax.random.split(key)
+        return self.actor.init(actor_key, feature), self.critic.init(critic_key, feature)
+
+    def value(self, params, feature: Float[Array, "*batch F"]) -> Array:
+        """Value [...] in units of the scaled reward."""
+        return self.critic.apply(params, feature)[..., 0]
+
+    def action_parameters(self, params, feature: Float[Array, "*batch F"]) -> tuple[Array, Array]:
+        """Mean and std [..., A] of the actor's Gaussian, before its tanh or clip."""
+        c = self.config
+        mean, std = jnp.split(self.actor.apply(params, feature), 2, -1)
+        if c.actor == "tanh_normal":
+            offset = jnp.log(jnp.expm1(c.init_std))
+            mean = c.mean_scale * jnp.tanh(mean / c.mean_scale)
+            return mean, jax.nn.softplus(std + offset) + c.min_std
+        return jnp.tanh(mean), c.min_std + (c.max_std - c.min_std) * jax.nn.sigmoid(std + 2.0)
+
+    def squash(self, x: Array) -> Array:
+        """Brings an unbounded action to [-1, 1]; a clip keeps its gradient (straight-through)."""
+        if self.config.actor == "tanh_normal":
+            return jnp.tanh(x)
+        return x + jax.lax.stop_gradient(jnp.clip(x, -1.0, 1.0) - x)
+
+    def act(self, params, feature: Float[Array, "*batch F"], noise: Array) -> Array:
+        """Action [..., A] in [-1, 1]; ``noise`` [..., A] is standard normal, 0 for the mode."""
+        mean, std = self.action_parameters(params, feature)
+        return self.squash(mean + std * noise)
+
+    def imagine(
+        self, model_params, policy: Callable, start: State, noise: Array
+    ) -> tuple[State, Array]:
+        """Rolls the prior out under ``policy(feature, t) -> action`` from states [N, ...].
+
+        Args:
+            model_params: of the world model.
+            policy: action [N, A] from features [N, F] and the index of the step.
+            start: states [N, ...].
+            noise: [H, N, S] standard normal, draws s^c.
+
+        Returns:
+            States [H + 1, N, ...] from the start on, and actions [H, N, A].
+        """
+
+        def step(state, inputs):
+            index, draw = inputs
+            action = policy(state.feature, index)
+            following = self.model.rssm.imagine_step(model_params["rssm"], state, action, draw)
+            return following, (following, action)
+
+        inputs = (jnp.arange(len(noise)), noise)
+        _, (states, actions) = jax.lax.scan(step, start, inputs)
+        states = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, states)
+        return states, actions
+
+    def returns(self, model_params, critic_params, feature: Float[Array, "H1 N F"]):
+        """Lambda-returns [H, N] of imagined features [H + 1, N, F], and the discounts [H, N]."""
+        following = feature[1:]
+        reward = self.model.predict_reward(model_params, following)
+        discount = self.config.discount * self.model.predict_continue(model_params, following)
+        next_value = self.value(critic_params, following)
+        return lambda_return(reward, next_value, discount, self.config.lam), discount
+
+    def loss(
+        self, actor_params, critic_params, slow_params, model_params, start: State, scale, key
+    ) -> tuple[Array, tuple[Array, dict]]:
+        """Sum of the actor's loss and the critic's (eq. 18).
+
+        The actor climbs the gradient of the lambda-returns through the learned dynamics; the
+        critic regresses on them as constants. Each sees only its own gradient.
+
+        Args:
+            actor_params: of the actor.
+            critic_params: of the critic.
+            slow_params: of the critic that the returns bootstrap from.
+            model_params: of the world model, constant.
+            start: states [N, ...] to imagine from, constant.
+            scale: number that the actor's returns are divided by.
+            key: random key.
+
+        Returns:
+            The loss, and the returns [H, N] with scalar metrics.
+        """
+        c = self.config
+        number = len(start.deter)
+        state_key, action_key = jax.random.split(key)
+        noise = jax.random.normal(state_key, (c.horizon, number, self.model.config.stoch))
+        draw = jax.random.normal(action_key, (c.horizon, number, self.action_size))
+
+        def policy(feature, t):
+            return self.act(actor_params, jax.lax.stop_gradient(feature), draw[t])
+
+        states, _ = self.imagine(model_params, policy, start, noise)
+        feature = states.feature
+        returns, discount = self.returns(model_params, slow_params, feature)
+        weight = jnp.cumprod(jnp.concatenate([jnp.ones((1, number)), discount[:-1]]), 0)
+        weight = jax.lax.stop_gradient(weight)
+
+        fixed = jax.lax.stop_gradient(feature[:-1])
+        mean, std = self.action_parameters(actor_params, fixed)
+        log_std = jnp.log(std).mean(-1)
+        actor_loss = -(weight * (returns / scale + c.entropy * log_std)).mean()
+        value = self.value(critic_params, fixed)
+        target = jax.lax.stop_gradient(returns)
+        value_loss = (weight * 0.5 * jnp.square(value - target)).mean()
+        metrics = {
+            "loss/actor": actor_loss,
+            "loss/value": value_loss,
+            "imagined_return": returns[0].mean(),
+            "imagined_return_std": returns[0].std(),
+            "imagined_reward": self.model.predict_reward(model_params, feature[1:]).mean(),
+            "value": value.mean(),
+            "value_explained": 1.0 - (value - target).var() / (target.var() + 1e-8),
+            "actor_std": std.mean(),
+            "actor_mean_abs": jnp.abs(mean).mean(),
+        }
+        return actor_loss + value_loss, (target, metrics)
+
+    def exploration_noise(self, action: Array, key: Array) -> Array:
+        """Action [..., A] with Gaussian exploration noise, clipped to [-1, 1]."""
+        noisy = distrax.Normal(action, self.config.exploration).sample(seed=key)
+        return jnp.clip(noisy, -1.0, 1.0)
+
+
+def flatten_states(states: State) -> State:
+    """States [B, T, ...] as [B * T, ...], as constants."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x.reshape(-1, x.shape[-1])), states)

@@ -1,0 +1,216 @@
+"""Every setting of a run, as frozen dataclasses, and the named presets."""
+
+import dataclasses
+from typing import Literal
+
+METHODS = {"mummi": ("poe", "each"), "mummi_b": ("poe", "fused")}
+"""Method -> (fusion, target of the contrastive objective)."""
+
+Preset = Literal["paper", "published", "modern", "laptop", "debug"]
+Method = Literal["mummi", "mummi_b"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """World model (MuMMI, sections III and B of the appendix).
+
+    Attributes:
+        image_widths: channels of the convolutions over images and depth.
+        image_kernels: their kernel sizes; a kernel equal to its stride cuts patches.
+        image_strides: their strides.
+        vector_widths: units of the layers over vectors.
+        encoder_activation: activation of the encoders: relu, elu or silu.
+        expert_units: units of the layer between encoder and Gaussian expert; 0 for none.
+        fused: size of s^f.
+        stoch: size of s^c.
+        deter: size of h, the GRU's state.
+        hidden: units inside the RSSM and of g(z).
+        activation: activation of the RSSM and the heads: relu, elu or silu.
+        norm: RMSNorm before each activation of the RSSM and the heads.
+        min_std: least standard deviation of experts, prior and posterior.
+        fusion: precision (product of experts) or published (weights 1/std).
+        sample_fused: sample s^f (true) or take the mean of the fused belief.
+        posterior_sees_std: the posterior of s^c is also told the log standard deviation of s^f.
+        blind_is_prior: with no sensor available the posterior of s^c is exactly its prior.
+        fused_prior: learn p(s^f | s^c) of eq. 9 and add its KL.
+        reward_layers: hidden layers of the reward head; 0 is linear.
+        reward_units: their units.
+        reward_scale: the reward head predicts the reward times this.
+        reward_weight: weight of the reward's unit-variance negative log-likelihood.
+        continue_weight: weight of the continuation head's cross-entropy.
+        nce_weight: weight lambda^m of each modality's InfoNCE in eq. 17, where not set below.
+        nce_weights: weight lambda^m by modality name.
+        prediction: g(z): mlp (one hidden layer) or relu_layer (the public code's).
+        nce: exact masks the missing candidates out; published gives them the logit -100.
+        kl_weight: weight of the KL of s^c.
+        kl_balance: share of the KL's gradient that trains the prior; none for the plain KL.
+        free_nats: the KL below this has no gradient.
+        drop: probability, for each sensor of a training sequence, that a random segment of it is
+            hidden on top of what is missing in the data.
+        hidden_targets: a sensor hidden by ``drop`` stays a target of InfoNCE.
+        learning_rate: Adam's step size.
+        clip: largest norm of the gradient.
+    """
+
+    image_widths: tuple[int, ...] = (32, 64, 128, 256)
+    image_kernels: tuple[int, ...] = (4, 4, 4, 4)
+    image_strides: tuple[int, ...] = (2, 2, 2, 2)
+    vector_widths: tuple[int, ...] = (128, 128, 128)
+    encoder_activation: Literal["relu", "elu", "silu"] = "relu"
+    expert_units: int = 1024
+    fused: int = 1024
+    stoch: int = 30
+    deter: int = 200
+    hidden: int = 200
+    activation: Literal["relu", "elu", "silu"] = "elu"
+    norm: bool = False
+    min_std: float = 0.1
+    fusion: Literal["precision", "published"] = "precision"
+    sample_fused: bool = True
+    posterior_sees_std: bool = False
+    blind_is_prior: bool = False
+    fused_prior: bool = True
+    reward_layers: int = 2
+    reward_units: int = 400
+    reward_scale: float = 1.0
+    reward_weight: float = 1.0
+    continue_weight: float = 1.0
+    nce_weight: float = 1.0
+    nce_weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    prediction: Literal["mlp", "relu_layer"] = "mlp"
+    nce: Literal["exact", "published"] = "exact"
+    kl_weight: float = 1.0
+    kl_balance: float | None = None
+    free_nats: float = 3.0
+    drop: float = 0.0
+    hidden_targets: bool = True
+    learning_rate: float = 6e-4
+    clip: float = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
+class BehaviorConfig:
+    """Actor and critic in imagination (section A of the appendix).
+
+    Attributes:
+        horizon: imagined steps.
+        starts: posterior states that imagination starts from; 0 takes all of the batch.
+        discount: discount per agent step.
+        lam: lambda of the lambda-return.
+        actor_layers: hidden layers of the actor.
+        value_layers: hidden layers of the critic.
+        units: units of both.
+        actor: tanh_normal (Dreamer) or clipped_normal (bounded std, straight-through clip).
+        init_std: initial std of the tanh-normal before the tanh.
+        mean_scale: bound of the tanh-normal's mean before the tanh.
+        min_std: least std of the actor.
+        max_std: largest std of the clipped normal.
+        entropy: weight of the mean log std in the actor's objective.
+        normalise_returns: divide the actor's returns by max(1, P95 - P5) (DreamerV3).
+        slow_critic: share of the critic that the slow critic takes an update; 0 for no slow critic.
+        exploration: std of the noise added to actions while training data is collected.
+        actor_rate: Adam's step size for the actor.
+        value_rate: Adam's step size for the critic.
+        clip: largest norm of either gradient.
+    """
+
+    horizon: int = 15
+    starts: int = 0
+    discount: float = 0.99
+    lam: float = 0.95
+    actor_layers: int = 4
+    value_layers: int = 3
+    units: int = 400
+    actor: Literal["tanh_normal", "clipped_normal"] = "tanh_normal"
+    init_std: float = 5.0
+    mean_scale: float = 5.0
+    min_std: float = 1e-4
+    max_std: float = 1.0
+    entropy: float = 0.0
+    normalise_returns: bool = False
+    slow_critic: float = 0.0
+    exploration: float = 0.3
+    actor_rate: float = 8e-5
+    value_rate: float = 8e-5
+    clip: float = 100.0
+
+
+@dataclasses.dataclass(frozen=True)
+class MPCConfig:
+    """Latent-guided planning when acting (section A of the appendix; CVRL).
+
+    Attributes:
+        kind: none, gradient (one gradient step on the first action, as in the public code) or
+            shooting (sampled plans around the policy's, reweighted by their return).
+        horizon: planned steps.
+        step_size: size of the gradient step.
+        samples: plans of the shooting planner.
+        elites: best plans that the shooting planner keeps.
+        iterations: rounds of the shooting planner.
+        noise: std that the shooting planner adds to the policy's actions in its first round.
+        temperature: of the elites' weights, in units of their spread of returns.
+    """
+
+    kind: Literal["none", "gradient", "shooting"] = "gradient"
+    horizon: int = 15
+    step_size: float = 0.003
+    samples: int = 64
+    elites: int = 8
+    iterations: int = 3
+    noise: float = 0.3
+    temperature: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run.
+
+    Attributes:
+        task: name of the task, for example walker_walk.
+        method: method to train.
+        preset: named set of defaults; any other flag changes one of them.
+        seed: the one seed; evaluation uses seeds of its own.
+        steps: environment steps (simulator control steps) to train for.
+        logdir: folder of the run; by default runs/TASK/METHOD-PRESET-SEED.
+        missing: sensor dropout while training: none, medium, high, published_medium,
+            published_high, or a YAML script.
+        background: natural (generated clips), none, or a folder of videos or images.
+        envs: environments that collect in parallel, each in a process of its own.
+        image_size: height and width of images and depth in pixels.
+        action_repeat: environment steps that an action lasts.
+        prefill: environment steps of random actions before training.
+        updates_per_1000: updates of the agent for every 1,000 environment steps.
+        batch_size: sequences in a batch.
+        batch_length: steps of a sequence.
+        replay_capacity: agent steps that the replay keeps.
+        evaluate_every: environment steps between evaluations; 0 for none.
+        evaluate_episodes: episodes of each evaluation.
+        log_every: environment steps between two log entries.
+        checkpoint_every: seconds between two checkpoints.
+        bfloat16: compute layers in bfloat16: auto does so on accelerators.
+    """
+
+    task: str = "walker_walk"
+    method: Method = "mummi"
+    preset: Preset = "paper"
+    seed: int = 0
+    steps: int = 2_000_000
+    logdir: str = ""
+    missing: str = "none"
+    background: str = "natural"
+    envs: int = 1
+    image_size: int = 64
+    action_repeat: int = 2
+    prefill: int = 5_000
+    updates_per_1000: float = 100.0
+    batch_size: int = 50
+    batch_length: int = 50
+    replay_capacity: int = 500_000
+    evaluate_every: int = 20_000
+    evaluate_episodes: int = 10
+    log_every: int = 2_000
+    checkpoint_every: float = 60.0
+    bfloat16: Literal["auto", "on", "off"] = "auto"
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    behavior: BehaviorConfig = dataclasses.field(default_factory=BehaviorConfig)
+    mpc: MPCConfig = dataclasses.field(default_factory=MPCConfig)

@@ -1,0 +1,132 @@
+"""Small networks: convolution as a matrix product, encoders by modality kind, MLP."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mummi.modality import Modality
+
+ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu}
+
+
+def convolution(x: Float[Array, "N H W C"], kernel: Float[Array, "K K C F"], stride: int) -> Array:
+    """Strided convolution without padding, [N, H', W', F], by the library."""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def convolution_as_product(
+    x: Float[Array, "N H W C"], kernel: Float[Array, "K K C F"], stride: int
+) -> Array:
+    """The same convolution as space-to-depth, shifted slices and one matrix product.
+
+    XLA's convolution gradients on CPU are slow by more than ten times. ``stride`` must divide K.
+    """
+    size, _, channels, features = kernel.shape
+    if size % stride:
+        raise ValueError(f"stride {stride} must divide the kernel size {size}")
+    shifts = size // stride
+    height = (x.shape[1] - size) // stride + 1
+    width = (x.shape[2] - size) // stride + 1
+    rows, columns = height + shifts - 1, width + shifts - 1
+    x = x[:, : rows * stride, : columns * stride]
+    x = x.reshape(len(x), rows, stride, columns, stride, channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(len(x), rows, columns, -1)
+    slices = [x[:, i : i + height, j : j + width] for i in range(shifts) for j in range(shifts)]
+    patches = jnp.concatenate(slices, -1) if len(slices) > 1 else slices[0]
+    kernel = kernel.reshape(shifts, stride, shifts, stride, channels, features)
+    kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(-1, features)
+    return patches @ kernel
+
+
+class Conv(nn.Module):
+    """Convolution layer that takes the faster of the two equal forms on this backend."""
+
+    features: int
+    kernel_size: int
+    stride: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        product = jax.default_backend() == "cpu" and self.kernel_size % self.stride == 0
+        apply = convolution_as_product if product else convolution
+        x = apply(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        return x + bias.astype(self.dtype)
+
+
+class MLP(nn.Module):
+    """Hidden layers of equal activation, and a linear output of ``outputs`` units.
+
+    ``layers`` 0 is a linear map. The output is float32 whatever ``dtype`` the layers compute in.
+    """
+
+    layers: int
+    units: int
+    outputs: int
+    activation: str = "elu"
+    norm: bool = False
+    dtype: jnp.dtype = jnp.float32
+    output_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(self.layers):
+            x = nn.Dense(self.units, dtype=self.dtype)(x)
+            if self.norm:
+                x = nn.RMSNorm(dtype=self.dtype)(x)
+            x = ACTIVATIONS[self.activation](x)
+        init = nn.initializers.variance_scaling(
+            max(self.output_scale, 1e-8), "fan_in", "truncated_normal"
+        )
+        return nn.Dense(self.outputs, dtype=self.dtype, kernel_init=init)(x).astype(jnp.float32)
+
+
+class ImageEncoder(nn.Module):
+    """Convolutions over an image or depth map in [-1, 1], flattened: [N, H, W, C] -> [N, F]."""
+
+    widths: Sequence[int]
+    kernels: Sequence[int]
+    strides: Sequence[int]
+    activation: str
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        layers = zip(self.widths, self.kernels, self.strides, strict=True)
+        for index, (width, kernel, stride) in enumerate(layers):
+            if min(x.shape[1:3]) < kernel:
+                raise ValueError(
+                    f"image of {x.shape[1]}x{x.shape[2]} at layer {index} is smaller than the "
+                    f"kernel {kernel}: use a larger --image-size or fewer --model.image-widths"
+                )
+            x = ACTIVATIONS[self.activation](Conv(width, kernel, stride, self.dtype)(x))
+        return x.reshape(len(x), -1)
+
+
+class VectorEncoder(nn.Module):
+    """Dense layers over a vector or embedding: [N, D] -> [N, F]."""
+
+    widths: Sequence[int]
+    activation: str
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        for width in self.widths:
+            x = ACTIVATIONS[self.activation](nn.Dense(width, dtype=self.dtype)(x))
+        return x
+
+
+def preprocess(modality: Modality, value: Array) -> Array:
+    """Brings a value to float32 near [-0.5, 1]: images by 1/255 - 1/2, the rest as it is."""
+    if modality.kind == "image":
+        return value.astype(jnp.float32) / 255.0 - 0.5
+    return value.astype(jnp.float32)

@@ -1,0 +1,122 @@
+"""Training objectives of the world model; pure functions."""
+
+import distrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def negative_distances(
+    prediction: Float[Array, "N E"], target: Float[Array, "N E"]
+) -> Float[Array, "N N"]:
+    """Logits [i, j] of -|target_j - prediction_i|^2, short of the row constant |prediction_i|^2.
+
+    The constant cancels in a softmax over j, which leaves one matrix product.
+    """
+    product = jnp.dot(prediction, target.T, preferred_element_type=jnp.float32)
+    return 2.0 * product - jnp.square(target).sum(-1)
+
+
+def info_nce(
+    prediction: Float[Array, "N E"], target: Float[Array, "N E"], available: Bool[Array, " N"]
+) -> Float[Array, ""]:
+    """InfoNCE with a squared-exponential density ratio (MuMMI, eq. 15 and 16).
+
+    The mean over available i of -log softmax_j(-|target_j - prediction_i|^2) at j = i, with the
+    softmax over the available j alone. 0 when nothing is available.
+
+    Args:
+        prediction: g(z), [N, E].
+        target: expert means d^m(x), [N, E]; anything, NaN too, where not available.
+        available: bool [N].
+    """
+    mask = available[:, None]
+    prediction = jnp.where(mask, prediction, 0.0)
+    logits = negative_distances(prediction, jnp.where(mask, target, 0.0))
+    # With nothing available every candidate is kept, so that the unused logsumexp stays finite.
+    candidate = available | ~available.any()
+    normaliser = jax.nn.logsumexp(jnp.where(candidate, logits, -jnp.inf), axis=-1)
+    loss = normaliser - jnp.diagonal(logits)
+    return jnp.where(available, loss, 0.0).sum() / jnp.maximum(available.sum(), 1)
+
+
+def published_info_nce(
+    prediction: Float[Array, "N E"], target: Float[Array, "N E"], available: Bool[Array, " N"]
+) -> Float[Array, ""]:
+    """InfoNCE as in the paper's public code: a missing candidate keeps the logit -100.
+
+    The mean runs over all N, with 0 for a missing i, so a missing candidate still takes
+    probability once real distances pass 100.
+    """
+    mask = available[:, None]
+    prediction = jnp.where(mask, prediction, 0.0)
+    target = jnp.where(mask, target, 0.0)
+    logits = negative_distances(prediction, target) - jnp.square(prediction).sum(-1)[:, None]
+    logits = jnp.where(available[None, :], logits, -100.0)
+    loss = jax.nn.logsumexp(logits, axis=-1) - jnp.diagonal(logits)
+    return jnp.where(available, loss, 0.0).mean()
+
+
+def nce_accuracy(
+    prediction: Float[Array, "N E"], target: Float[Array, "N E"], available: Bool[Array, " N"]
+) -> Float[Array, ""]:
+    """How often an available step's own target is the nearest of all available targets."""
+    target = jnp.where(available[:, None], target, 0.0)
+    logits = jnp.where(available, negative_distances(prediction, target), -jnp.inf)
+    hit = jnp.argmax(logits, -1) == jnp.arange(len(logits))
+    return jnp.where(available, hit, False).sum() / jnp.maximum(available.sum(), 1)
+
+
+def expert_agreement(
+    mean: Float[Array, "M N E"], available: Bool[Array, "M N"]
+) -> Float[Array, "M M"]:
+    """1 - (distance of two experts at one step) / (their distance at different steps).
+
+    1 when two sensors map to the same point, 0 when a step's pair is no closer than any pair.
+    Only steps at which both are available count; 0 where there are fewer than two.
+    """
+    both = (available[:, None] & available[None]).astype(jnp.float32)
+    count = both.sum(-1)
+    mean = jnp.where(available[..., None], mean, 0.0)
+    weight = both / jnp.maximum(count, 1)[..., None]
+    square = jnp.square(mean).sum(-1)
+    first = jnp.einsum("abn,ane->abe", weight, mean)
+    second = jnp.einsum("abn,bne->abe", weight, mean)
+    squares = jnp.einsum("abn,an->ab", weight, square) + jnp.einsum("abn,bn->ab", weight, square)
+    matched = squares - 2 * jnp.einsum("abn,ane,bne->ab", weight, mean, mean)
+    shuffled = squares - 2 * jnp.einsum("abe,abe->ab", first, second)
+    return jnp.where(count > 1, 1.0 - matched / jnp.maximum(shuffled, 1e-8), 0.0)
+
+
+def gaussian_kl(posterior_mean, posterior_std, prior_mean, prior_std) -> Array:
+    """KL(posterior || prior) of diagonal Gaussians, summed over the last axis; [...]."""
+    posterior = distrax.Normal(posterior_mean, posterior_std)
+    return posterior.kl_divergence(distrax.Normal(prior_mean, prior_std)).sum(-1)
+
+
+def balanced_kl(
+    posterior: tuple[Array, Array],
+    prior: tuple[Array, Array],
+    balance: float | None,
+    free_nats: float,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """KL of posterior and prior, averaged over batch and time, with free nats on the average.
+
+    Args:
+        posterior: mean and std, each [..., S].
+        prior: mean and std, each [..., S].
+        balance: share of the gradient that trains the prior towards a fixed posterior
+            (DreamerV2); None gives the plain KL.
+        free_nats: no gradient while the average is below this many nats.
+
+    Returns:
+        The loss, and the plain average KL.
+    """
+    average = gaussian_kl(*posterior, *prior).mean()
+    if balance is None:
+        return jnp.maximum(average, free_nats), average
+    fixed = jax.lax.stop_gradient
+    to_prior = gaussian_kl(*fixed(posterior), *prior).mean()
+    to_posterior = gaussian_kl(*posterior, *fixed(prior)).mean()
+    loss = balance * jnp.maximum(to_prior, free_nats)
+    return loss + (1 - balance) * jnp.maximum(to_posterior, free_nats), average

@@ -1,0 +1,143 @@
+"""Named presets: complete sets of defaults, by task where the task matters."""
+
+import dataclasses
+from dataclasses import replace
+
+from mummi.config import BehaviorConfig, Config, ModelConfig, MPCConfig
+
+
+def preset(name: str, task: str) -> Config:
+    """The settings of preset ``name`` for ``task``.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; presets are {', '.join(PRESETS)}")
+    return replace(PRESETS[name](task), task=task, preset=name)
+
+
+def paper(task: str) -> Config:
+    """The paper's text; where it is silent, the public code's sizes and rates."""
+    return Config()
+
+
+def published(task: str) -> Config:
+    """The paper's public code where it differs from the text."""
+    config = paper(task)
+    model = replace(
+        config.model,
+        fusion="published",
+        sample_fused=False,
+        fused_prior=False,
+        prediction="relu_layer",
+        nce="published",
+        nce_weights={"touch": 0.001},
+    )
+    return replace(config, model=model, missing="published_medium")
+
+
+_ROBUST_BEHAVIOR = {
+    "actor": "clipped_normal",
+    "min_std": 0.1,
+    "entropy": 3e-3,
+    "normalise_returns": True,
+    "slow_critic": 0.02,
+    "exploration": 0.1,
+}
+_ROBUST_MODEL = {
+    "fused_prior": False,
+    "kl_balance": 0.8,
+    "free_nats": 1.0,
+    "posterior_sees_std": True,
+    "sample_fused": False,
+    "blind_is_prior": True,
+    "reward_weight": 100.0,
+}
+
+
+def modern(task: str) -> Config:
+    """Paper sizes with the options that the laptop preset was measured to need."""
+    config = paper(task)
+    return replace(
+        config,
+        model=replace(config.model, **_ROBUST_MODEL, reward_scale=1 / config.action_repeat),
+        behavior=replace(config.behavior, **_ROBUST_BEHAVIOR),
+        mpc=MPCConfig("none"),
+    )
+
+
+def laptop(task: str) -> Config:
+    """Learns on two CPU cores: 32x32 patches, small networks, bounded actor, slow critic."""
+    walker = task.removeprefix("dmc_").startswith("walker")
+    repeat = 4 if walker else 2
+    model = ModelConfig(
+        image_widths=(16, 32, 64),
+        image_kernels=(4, 2, 2),
+        image_strides=(4, 2, 2),
+        vector_widths=(64, 64),
+        encoder_activation="elu",
+        expert_units=0,
+        fused=64,
+        deter=128,
+        hidden=128,
+        reward_layers=0,
+        reward_scale=1 / repeat,
+        learning_rate=1e-3,
+        **{k: v for k, v in _ROBUST_MODEL.items()},
+    )
+    behavior = BehaviorConfig(
+        horizon=12,
+        starts=128,
+        discount=0.97 if walker else 0.98,
+        actor_layers=3,
+        value_layers=3,
+        units=128,
+        actor_rate=3e-4,
+        value_rate=5e-4,
+        **_ROBUST_BEHAVIOR,
+    )
+    return Config(
+        steps=150_000,
+        image_size=32,
+        action_repeat=repeat,
+        prefill=5_000,
+        updates_per_1000=40.0 if walker else 60.0,
+        batch_size=16,
+        batch_length=24,
+        evaluate_every=25_000,
+        model=model,
+        behavior=behavior,
+        mpc=MPCConfig("none"),
+    )
+
+
+def debug(task: str) -> Config:
+    """Seconds: the laptop preset with tiny networks and short schedules."""
+    config = laptop(task)
+    return dataclasses.replace(
+        config,
+        steps=4_000,
+        image_size=16,
+        prefill=1_000,
+        updates_per_1000=2.0,
+        batch_size=4,
+        batch_length=8,
+        evaluate_every=2_000,
+        evaluate_episodes=1,
+        log_every=1_000,
+        model=replace(
+            config.model, image_widths=(4, 8), image_kernels=(4, 2), image_strides=(4, 2),
+            vector_widths=(8,), fused=16, deter=16, stoch=4, hidden=16,
+        ),
+        behavior=replace(config.behavior, horizon=3, starts=8, units=16),
+    )  # fmt: skip
+
+
+PRESETS = {
+    "paper": paper,
+    "published": published,
+    "modern": modern,
+    "laptop": laptop,
+    "debug": debug,
+}

@@ -1,0 +1,185 @@
+"""The folder of a run: what it was, so that it can be resumed, evaluated and deployed."""
+
+import dataclasses
+import difflib
+import os
+import pathlib
+import types
+import typing
+from typing import NamedTuple
+
+import yaml
+
+from mummi.config import Config
+from mummi.modality import Modality
+
+FORMAT = 1
+FREE = {
+    "steps",
+    "logdir",
+    "envs",
+    "evaluate_every",
+    "evaluate_episodes",
+    "log_every",
+    "checkpoint_every",
+    "bfloat16",
+}
+"""Settings that may change between a run and its resumption."""
+
+
+class Run(NamedTuple):
+    """What a run was started with."""
+
+    config: Config
+    modalities: tuple[Modality, ...]
+    action_size: int
+
+
+def to_dict(config) -> dict:
+    """A config as plain dictionaries and lists, ready for YAML."""
+    return {
+        field.name: to_dict(value)
+        if dataclasses.is_dataclass(value := getattr(config, field.name))
+        else (list(value) if isinstance(value, tuple) else value)
+        for field in dataclasses.fields(config)
+    }
+
+
+def from_dict(kind: type, values: dict, where: str = "") -> typing.Any:
+    """The config dataclass ``kind`` from what ``to_dict`` gave.
+
+    Raises:
+        ValueError: an unknown, missing or ill-typed field, by its name.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"config section {where or 'config'!r} is {values!r}, not a mapping")
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            close = difflib.get_close_matches(name, hints, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"unknown config field {where + name!r}{hint}")
+    for name in hints:
+        if name not in values:
+            raise ValueError(f"config field {where + name!r} is missing")
+    return kind(**{n: _convert(hints[n], v, where + n) for n, v in values.items()})
+
+
+def _convert(hint, value, where: str):
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where + ".")
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        valid = value in arguments
+    elif origin in (types.UnionType, typing.Union):
+        valid = value is None or isinstance(value, float | int)
+    elif origin is tuple:
+        valid = isinstance(value, list) and all(isinstance(x, arguments[0]) for x in value)
+        value = tuple(value) if valid else value
+    elif origin is dict:
+        valid = isinstance(value, dict)
+    elif hint is float:
+        valid = isinstance(value, float | int) and not isinstance(value, bool)
+    else:
+        valid = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    if not valid:
+        raise ValueError(f"config field {where!r} is {value!r}, which is no {hint}")
+    return value
+
+
+def save(logdir, run: Run) -> None:
+    """Writes ``config.yaml``, whole or not at all."""
+    path = pathlib.Path(logdir) / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "format": FORMAT,
+        "config": to_dict(run.config),
+        "modalities": [
+            {"name": m.name, "kind": m.kind, "shape": list(m.shape)} for m in run.modalities
+        ],
+        "action_size": run.action_size,
+    }
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as file:
+        yaml.safe_dump(content, file, sort_keys=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(logdir) -> Run:
+    """Reads ``config.yaml``.
+
+    Raises:
+        FileNotFoundError: the folder is no run.
+        ValueError: the file is damaged or of another version.
+    """
+    path = pathlib.Path(logdir) / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{str(logdir)!r} is no run: it has no config.yaml; give the --logdir of "
+            "experiments.train"
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+        if content["format"] != FORMAT:
+            raise ValueError(f"has format {content['format']!r}; this version reads {FORMAT}")
+        modalities = tuple(
+            Modality(m["name"], m["kind"], tuple(m["shape"])) for m in content["modalities"]
+        )
+        return Run(from_dict(Config, content["config"]), modalities, int(content["action_size"]))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or from another version: {error}") from error
+
+
+def check_folder(logdir, config: Config) -> bool:
+    """Whether ``logdir`` holds this very run, to be resumed, or is free for it.
+
+    Raises:
+        ValueError: the folder holds something else, or a run with other settings.
+    """
+    logdir = pathlib.Path(logdir)
+    if logdir.exists() and not logdir.is_dir():
+        raise ValueError(f"--logdir {str(logdir)!r} is a file; give a folder")
+    if (logdir / "config.yaml").is_file():
+        for name, old, new in differences(load(logdir).config, config):
+            raise ValueError(
+                f"{str(logdir)!r} holds a run with {name} = {old!r}, and this command asks for "
+                f"{new!r}: repeat its settings, or give another --logdir"
+            )
+        return True
+    entries = {path.name for path in logdir.iterdir()} if logdir.is_dir() else set()
+    foreign = sorted(entries - {"config.tmp", ".lock"})
+    if foreign:
+        raise ValueError(
+            f"--logdir {str(logdir)!r} is not empty ({foreign[0]!r}) and holds no run; "
+            "give a new folder"
+        )
+    return False
+
+
+def open_run(logdir, run: Run) -> bool:
+    """Starts the run in ``logdir``, or resumes it there; returns whether it resumes.
+
+    Raises:
+        ValueError: as ``check_folder``, or the task's sensors are no longer the run's.
+    """
+    resumes = check_folder(logdir, run.config)
+    if resumes:
+        before = load(logdir)
+        if (before.modalities, before.action_size) != (run.modalities, run.action_size):
+            raise ValueError(f"the sensors of {run.config.task!r} changed since {str(logdir)!r}")
+    save(logdir, run)
+    return resumes
+
+
+def differences(before, after, where: str = ""):
+    """Yields (field, before, after) of settings that a resumed run must not change."""
+    for field in dataclasses.fields(before):
+        if not where and field.name in FREE:
+            continue
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if dataclasses.is_dataclass(old):
+            yield from differences(old, new, f"{where}{field.name}.")
+        elif old != new:
+            yield where + field.name, old, new
