@@ -1,0 +1,95 @@
+"""What every command shares: flags from the config, and errors a person can read."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+import tyro
+
+from envs import tasks
+from mummi.config import Config
+from mummi.presets import PRESETS, preset
+
+
+def parse_config(arguments: list[str] | None = None) -> Config:
+    """The run's settings: the preset's for the task, changed by the flags.
+
+    Raises:
+        ValueError: an unknown task or preset.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name = _peek(arguments, "preset") or "paper"
+    task = (_peek(arguments, "task") or Config.task).removeprefix("dmc_")
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; presets are {', '.join(PRESETS)}")
+    default = preset(name, task)
+    config = tyro.cli(
+        Config,
+        prog="python -m experiments.train",
+        description=f"Trains an agent. Tasks: {', '.join(tasks())}.",
+        default=default,
+        args=arguments,
+        config=(tyro.conf.FlagConversionOff,),
+    )
+    logdir = config.logdir or f"runs/{task}/{config.method}-{config.preset}-{config.seed}"
+    return dataclasses.replace(config, task=task, logdir=logdir)
+
+
+def _peek(arguments: list[str], flag: str) -> str | None:
+    """The value of one flag, ahead of the parser whose defaults depend on it."""
+    value = None
+    for index, argument in enumerate(arguments):
+        if argument == f"--{flag}" and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        elif argument.startswith(f"--{flag}="):
+            value = argument.split("=", 1)[1]
+    return value
+
+
+class Stop:
+    """Turns the first Ctrl-C or SIGTERM into a request, so that no step is cut in the middle.
+
+    A second Ctrl-C interrupts at once, as without it.
+    """
+
+    def __init__(self):
+        self.requested = False
+
+    def __enter__(self) -> "Stop":
+        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():
+            for number in self._before:
+                signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number, frame) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+@contextlib.contextmanager
+def explain() -> Iterator[None]:
+    """Turns an error that the user can mend into one line and exit status 2; Ctrl-C into 130.
+
+    With the environment variable MUMMI_TRACEBACK set, errors keep their traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ValueError, FloatingPointError, OSError, RuntimeError) as error:
+        if os.environ.get("MUMMI_TRACEBACK"):
+            raise
+        print(f"error: {error} (MUMMI_TRACEBACK=1 shows where)", file=sys.stderr)
+        raise SystemExit(2) from error

@@ -1,0 +1,180 @@
+"""Evaluates a trained run with sensors missing: python -m experiments.evaluate --logdir D."""
+
+import dataclasses
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from envs.dropout import load_script
+from envs.parallel import Batch
+from experiments.command_line import explain
+from experiments.evaluation import (
+    Act,
+    Result,
+    agent_actor,
+    evaluation_environments,
+    random_actor,
+    rollout,
+    write_json,
+)
+from experiments.video import panels
+from mummi import run
+from mummi.agent import Agent
+from mummi.checkpoint import Checkpointer
+from mummi.logger import write_video
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Evaluates the last checkpoint of a run on seeds and clips that training never used.
+
+    Attributes:
+        logdir: folder of the run.
+        missing: sensor dropout scripts, one row each: none, medium, high, published_medium,
+            published_high, or YAML files.
+        drop: sensors removed entirely, one row each; rgb+depth removes both in one row.
+        episodes: episodes of each row.
+        video: write a video of the first episode of each row.
+        random: add the row of the random policy.
+        background: as in training by default; natural, none or a path.
+        seed: evaluation seed; by default the run's.
+        envs: environments that run in parallel.
+    """
+
+    logdir: str
+    missing: tuple[str, ...] = ("none", "medium", "high")
+    drop: tuple[str, ...] = ()
+    episodes: int = 30
+    video: bool = False
+    random: bool = False
+    background: str | None = None
+    seed: int | None = None
+    envs: int = 2
+
+
+class Condition(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    missing: str
+    hidden: tuple[str, ...] = ()
+    random: bool = False
+
+
+def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
+    """The rows that the arguments ask for.
+
+    Raises:
+        ValueError: an unknown modality, or two rows of one name.
+    """
+    rows = [Condition("random policy", "none", random=True)] if arguments.random else []
+    for script in arguments.missing:
+        rows.append(Condition(load_script(script).name, script))
+    for names in arguments.drop:
+        hidden = tuple(names.split("+"))
+        for name in hidden:
+            if name not in modalities:
+                raise ValueError(
+                    f"unknown modality {name!r} in --drop; this task has {', '.join(modalities)}"
+                )
+        rows.append(Condition(f"without {', '.join(hidden)}", "none", hidden))
+    names = [row.name for row in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two rows are named {name!r}; name each script and sensor once")
+    return rows
+
+
+def evaluate(arguments: Arguments) -> dict[str, Result]:
+    """Runs every condition; writes ``eval/NAME.json`` and videos; prints the table."""
+    if arguments.episodes < 1 or arguments.envs < 1:
+        raise ValueError(
+            f"--episodes {arguments.episodes} and --envs {arguments.envs} must be at least 1"
+        )
+    logdir = pathlib.Path(arguments.logdir)
+    record = run.load(logdir)
+    config = record.config
+    if arguments.background is not None:
+        config = dataclasses.replace(config, background=arguments.background)
+    seed = config.seed if arguments.seed is None else arguments.seed
+    rows = conditions(arguments, [m.name for m in record.modalities])
+    agent = Agent(record.config, record.modalities, record.action_size)
+    state, meta = Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0))
+    count = min(arguments.envs, arguments.episodes)
+    console, results = Console(), {}
+    for row in rows:
+        with console.status(f"{row.name}: {arguments.episodes} episodes"):
+            if row.random:
+                act = random_actor(record.action_size, seed)
+            else:
+                act = agent_actor(agent, state, count, seed)
+            result, frames = run_condition(config, row, act, arguments, count, seed)
+        name = row.name.replace(", ", "-").replace(" ", "-")
+        results[row.name] = result
+        content = {
+            "task": config.task,
+            "method": "random" if row.random else config.method,
+            "seed": config.seed,
+            "evaluation_seed": seed,
+            "step": meta["step"],
+            "background": config.background,
+            "script": load_script(row.missing).to_dict(),
+            "dropped": list(row.hidden),
+        }
+        write_json(logdir / "eval" / f"{name}.json", content | result.to_dict())
+        if frames:
+            rate = 1.0 / (0.025 * config.action_repeat)
+            path = logdir / "videos" / f"evaluation-{name}.mp4"
+            write_video(path, np.stack(frames), rate)
+            console.print(f"video: {path}")
+    console.print(table(config, meta["step"], results))
+    return results
+
+
+def run_condition(config, row: Condition, act: Act, arguments: Arguments, count: int, seed: int):
+    """The result of one row, and the frames of its first episode where a video is asked for."""
+    frames, over = [], False
+    with evaluation_environments(config, count, seed, row.missing) as environments:
+
+        def watch(batch: Batch):
+            nonlocal over
+            if arguments.video and not over:
+                scene = environments.render(192)[0]
+                frames.append(panels(scene, batch, environments.modalities))
+                over = bool(batch.is_last[0])
+
+        result = rollout(act, environments, arguments.episodes, row.hidden, watch)
+    return result, frames
+
+
+def table(config, step: int, results: dict[str, Result]) -> Table:
+    """The results as a table for the terminal."""
+    title = f"{config.task}, {config.method}, seed {config.seed}, step {step}"
+    view = Table(title=title)
+    for column in ("sensors", "missing", "return", "± sd", "95 % interval", "episodes"):
+        view.add_column(column, justify="left" if column == "sensors" else "right")
+    for name, result in results.items():
+        view.add_row(
+            name,
+            f"{100 * np.mean(result.missing):.1f} %",
+            f"{result.mean:.1f}",
+            f"{result.std:.1f}",
+            f"{result.mean - result.interval:.1f} to {result.mean + result.interval:.1f}",
+            str(len(result.returns)),
+        )
+    return view
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line and evaluates."""
+    with explain():
+        evaluate(tyro.cli(Arguments, prog="python -m experiments.evaluate", args=arguments))
+
+
+if __name__ == "__main__":
+    main()
