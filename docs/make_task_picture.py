@@ -13,7 +13,7 @@ from PIL import Image
 import envs
 
 PICTURE = pathlib.Path(__file__).parent / "images" / "tasks.png"
-COLOURS = 96  # natural textures compress badly, a palette keeps the file small
+COLOURS = 224  # natural textures compress badly, a palette keeps the file small
 
 TASKS = ("walker_stand", "walker_walk", "walker_run", "finger_spin", "cup_catch")
 STEPS = (5, 15, 25)

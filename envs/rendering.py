@@ -49,13 +49,13 @@ class Renderer:
         model: the model to draw. Its ``vis`` settings are changed, its physics is not.
         camera: name of a camera of the model.
         size: height and width of the pictures, pixels.
-        round_parts: facets around a capsule; 16 is the cheapest that looks round at 64 pixels.
+        round_parts: facets around a capsule; 12 draw the same silhouette at 64 pixels as 28 do.
 
     Raises:
         ValueError: for a camera that the model does not have or a size below 1.
     """
 
-    def __init__(self, model: mujoco.MjModel, camera: str, size: int, round_parts: int = 16):
+    def __init__(self, model: mujoco.MjModel, camera: str, size: int, round_parts: int = 12):
         if size < 1:
             raise ValueError(f"picture size is {size!r}; it must be at least 1 pixel")
         names = [model.camera(i).name for i in range(model.ncam)]

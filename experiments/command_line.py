@@ -2,16 +2,18 @@
 
 import contextlib
 import dataclasses
+import difflib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 
 import tyro
 
 from envs import tasks
-from mummi.config import Config
+from mummi.config import METHODS, Config
 from mummi.presets import PRESETS, preset
 
 
@@ -19,13 +21,15 @@ def parse_config(arguments: list[str] | None = None) -> Config:
     """The run's settings: the preset's for the task, changed by the flags.
 
     Raises:
-        ValueError: an unknown task or preset.
+        ValueError: an unknown task, method or preset, with the nearest name.
+        SystemExit: another mistake in the flags, which is printed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name = _peek(arguments, "preset") or "paper"
     task = (_peek(arguments, "task") or Config.task).removeprefix("dmc_")
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; presets are {', '.join(PRESETS)}")
+    _require("preset", name, PRESETS)
+    _require("task", task, tasks())
+    _require("method", _peek(arguments, "method") or Config.method, METHODS)
     default = preset(name, task)
     config = tyro.cli(
         Config,
@@ -37,6 +41,13 @@ def parse_config(arguments: list[str] | None = None) -> Config:
     )
     logdir = config.logdir or f"runs/{task}/{config.method}-{config.preset}-{config.seed}"
     return dataclasses.replace(config, task=task, logdir=logdir)
+
+
+def _require(kind: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown {kind} {name!r} ({kind}s are {', '.join(known)}){hint}")
 
 
 def _peek(arguments: list[str], flag: str) -> str | None:
@@ -75,21 +86,30 @@ class Stop:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        # Not print: the handler may have interrupted one.
+        os.write(2, b"\nstopping with a checkpoint; Ctrl-C again stops at once\n")
 
 
 @contextlib.contextmanager
 def explain() -> Iterator[None]:
     """Turns an error that the user can mend into one line and exit status 2; Ctrl-C into 130.
 
-    With the environment variable MUMMI_TRACEBACK set, errors keep their traceback.
+    Warnings are one line each, too. With the environment variable MUMMI_TRACEBACK set, errors keep
+    their traceback.
     """
     try:
-        yield
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         raise SystemExit(130) from None
     except (ValueError, FloatingPointError, OSError, RuntimeError) as error:
         if os.environ.get("MUMMI_TRACEBACK"):
             raise
         print(f"error: {error} (MUMMI_TRACEBACK=1 shows where)", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _show_warning(message, *_, **__) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,7 @@ from experiments.video import panels
 from mummi import run
 from mummi.agent import Agent
 from mummi.checkpoint import Checkpointer
+from mummi.config import Config
 from mummi.logger import write_video
 
 
@@ -65,6 +67,11 @@ class Condition(NamedTuple):
     hidden: tuple[str, ...] = ()
     random: bool = False
 
+    @property
+    def file(self) -> str:
+        """The name without what a file name should not have."""
+        return re.sub(r"[^\w.+]+", "-", self.name).strip("-.")
+
 
 def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
     """The rows that the arguments ask for.
@@ -83,10 +90,12 @@ def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
                     f"unknown modality {name!r} in --drop; this task has {', '.join(modalities)}"
                 )
         rows.append(Condition(f"without {', '.join(hidden)}", "none", hidden))
-    names = [row.name for row in rows]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two rows are named {name!r}; name each script and sensor once")
+    if not rows:
+        raise ValueError("nothing to evaluate: give --missing, --drop or --random")
+    files = [row.file for row in rows]
+    for row in rows:
+        if files.count(row.file) > 1:
+            raise ValueError(f"two rows are named {row.name!r}; name each script and sensor once")
     return rows
 
 
@@ -108,13 +117,13 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     count = min(arguments.envs, arguments.episodes)
     console, results = Console(), {}
     for row in rows:
-        with console.status(f"{row.name}: {arguments.episodes} episodes"):
+        with console.status(f"{row.name}: {arguments.episodes} episodes") as status:
             if row.random:
                 act = random_actor(record.action_size, seed)
             else:
                 act = agent_actor(agent, state, count, seed)
-            result, frames = run_condition(config, row, act, arguments, count, seed)
-        name = row.name.replace(", ", "-").replace(" ", "-")
+            result, frames = run_condition(config, row, act, arguments, count, seed, status)
+        console.print(f"{row.name}: {result.mean:.1f}")
         results[row.name] = result
         content = {
             "task": config.task,
@@ -126,23 +135,28 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
             "script": load_script(row.missing).to_dict(),
             "dropped": list(row.hidden),
         }
-        write_json(logdir / "eval" / f"{name}.json", content | result.to_dict())
+        write_json(logdir / "eval" / f"{row.file}.json", content | result.to_dict())
         if frames:
             rate = 1.0 / (0.025 * config.action_repeat)
-            path = logdir / "videos" / f"evaluation-{name}.mp4"
+            path = logdir / "videos" / f"evaluation-{row.file}.mp4"
             write_video(path, np.stack(frames), rate)
             console.print(f"video: {path}")
     console.print(table(config, meta["step"], results))
     return results
 
 
-def run_condition(config, row: Condition, act: Act, arguments: Arguments, count: int, seed: int):
+def run_condition(
+    config: Config, row: Condition, act: Act, arguments: Arguments, count: int, seed: int, status
+):
     """The result of one row, and the frames of its first episode where a video is asked for."""
-    frames, over = [], False
+    frames, over, done = [], False, 0
     with evaluation_environments(config, count, seed, row.missing) as environments:
 
         def watch(batch: Batch):
-            nonlocal over
+            nonlocal over, done
+            if batch.is_last.any():
+                done = min(done + int(batch.is_last.sum()), arguments.episodes)
+                status.update(f"{row.name}: {done} of {arguments.episodes} episodes")
             if arguments.video and not over:
                 scene = environments.render(192)[0]
                 frames.append(panels(scene, batch, environments.modalities))

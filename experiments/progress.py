@@ -1,6 +1,7 @@
 """Progress of a run: a bar on a terminal, a line now and then elsewhere."""
 
 import time
+from collections import deque
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -8,6 +9,8 @@ from rich.progress import Progress as Bar
 
 LINE_EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
+WINDOW = 15.0
+"""Seconds that the rates shown are taken over."""
 
 
 class Progress:
@@ -22,21 +25,22 @@ class Progress:
     def __init__(self, total: int, step: int, updates: int):
         self._console = Console()
         self._total = total
-        self._return = float("nan")
-        self._mark = (time.monotonic(), step, updates)
-        self._line = time.monotonic()
-        self._speed = {"steps_per_second": 0.0, "updates_per_second": 0.0}
-        self._extra: dict[str, float] = {}
-        self._start = (time.monotonic(), step)
+        self._scores = {"return": float("nan")}
+        now = time.monotonic()
+        self._logged = (now, step, updates)
+        self._recent = deque([self._logged])
+        self._line = now
         self._bar = Bar(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(None),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=self._console,
             disable=not self._console.is_terminal,
+            expand=True,
         )
-        self._task = self._bar.add_task("", total=total, completed=step)
+        self._task = self._bar.add_task("starting", total=total, completed=step)
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -47,35 +51,41 @@ class Progress:
 
     def score(self, value: float) -> None:
         """Takes the return of the latest episode."""
-        self._return = value
+        self._scores["return"] = value
+
+    def note(self, text: str) -> None:
+        """Says what takes long before the next step."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, description=text)
+        else:
+            print(text, flush=True)
 
     def rates(self, step: int, updates: int) -> dict[str, float]:
         """Environment steps and updates a second since the last call."""
-        now = time.monotonic()
-        then, steps, done = self._mark
-        elapsed = max(now - then, 1e-9)
-        self._speed = {
-            "steps_per_second": (step - steps) / elapsed,
-            "updates_per_second": (updates - done) / elapsed,
-            "updates": updates,
-        }
-        self._mark = (now, step, updates)
-        return dict(self._speed)
+        since, self._logged = self._logged, (time.monotonic(), step, updates)
+        steps, done = _rates(since, self._logged)
+        return {"steps_per_second": steps, "updates_per_second": done, "updates": updates}
 
     def show(self, step: int, updates: int, extra: dict[str, float] | None = None) -> None:
         """Redraws the bar; elsewhere prints a line when one is due or ``extra`` is new."""
-        self._extra |= extra or {}
-        parts = [f"return {self._return:.0f}"]
-        parts += [f"{name} {value:.0f}" for name, value in self._extra.items()]
-        parts += [
-            f"{self._speed['steps_per_second']:.0f} steps/s",
-            f"{self._speed['updates_per_second']:.1f} updates/s",
-        ]
+        self._scores |= extra or {}
+        now = (time.monotonic(), step, updates)
+        if now[0] - self._recent[-1][0] > 0.5:
+            self._recent.append(now)
+        while len(self._recent) > 2 and now[0] - self._recent[1][0] > WINDOW:
+            self._recent.popleft()
+        speed = _rates(self._recent[0], now)
+        parts = [f"{name} {value:.0f}" for name, value in self._scores.items()]
+        parts += [f"{speed[0]:.0f} steps/s", f"{speed[1]:.1f} updates/s"]
         if self._console.is_terminal:
             self._bar.update(self._task, completed=step, description="  ".join(parts))
-        elif extra or time.monotonic() - self._line > LINE_EVERY:
-            self._line = time.monotonic()
-            began, first = self._start
-            left = (self._total - step) * (self._line - began) / max(step - first, 1)
+        elif extra or now[0] - self._line > LINE_EVERY or step >= self._total:
+            self._line = now[0]
+            left = (self._total - step) / max(speed[0], 1e-9)
             parts += [f"{updates} updates", f"{left / 60:.1f} min left"]
             print(f"step {step}/{self._total}  " + "  ".join(parts), flush=True)
+
+
+def _rates(since: tuple[float, int, int], now: tuple[float, int, int]) -> tuple[float, float]:
+    elapsed = max(now[0] - since[0], 1e-9)
+    return (now[1] - since[1]) / elapsed, (now[2] - since[2]) / elapsed

@@ -18,7 +18,7 @@ from mummi.agent import Agent, AgentState, nest
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.logger import Logger
-from mummi.replay import EpisodeWriter, Prefetch, Replay
+from mummi.replay import EpisodeWriter, Prefetch, Replay, recorded_step
 
 CATCH_UP = 20
 """Most updates between two environment steps, so that a resumed run stays responsive."""
@@ -107,16 +107,18 @@ class Trainer:
         self._replay = Replay(logdir / "replay", *sensors, config.replay_capacity, config.seed)
         self._collector = Collector(environments, self._replay)
         self._checkpointer = Checkpointer(logdir / "checkpoints")
-        self._saved = self._checkpointer.latest_step()
+        self._saved: int | None = None
         self._state: AgentState = self._agent.init(config.seed)
         self._step = self._replay.step
-        if self._saved is not None:
+        if self._checkpointer.latest_step() is not None:
             self._state, meta = self._checkpointer.restore(self._state)
             self._replay.restore(meta["replay"])
+            self._saved = meta["step"]
             # Episodes that were recorded after the checkpoint are kept; their updates are due.
-            self._step = max(self._step, meta["step"])
+            self._step = max(self._step, self._saved)
         self._updates = int(self._state.updates)
         self._averages = Averages()
+        self._batches: Prefetch | None = None
 
     def train(self) -> None:
         """Goes on until ``config.steps`` environment steps.
@@ -139,38 +141,41 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(Stop())
             progress = stack.enter_context(Progress(config.steps, self._step, self._updates))
-            batches = None
             while self._step < config.steps and not stop.requested:
-                if self._step < config.prefill:
+                if self._step < config.prefill or not self._replay.episodes:
                     actions = random.uniform(-1, 1, actions.shape).astype(np.float32)
                 else:
                     device_actions, carry = self._agent.act(
                         self._state, carry, batch.values, batch.available, batch.is_first, key, True
                     )
-                    actions = np.asarray(device_actions)
+                    actions = self._finite(np.asarray(device_actions))
                 environments.step_async(actions)
-                if self._due() > 0:
-                    batches = batches or stack.enter_context(Prefetch(self._sample))
-                    self._learn(batches)
+                self._learn(stack, progress)
                 batch = environments.step_wait()
                 self._step += environments.action_repeat * int((~batch.is_first).sum())
                 for score in self._collector.add(batch, actions, self._step):
                     self._logger.scalars(self._step, score)
                     progress.score(score["episode/return"])
                 progress.show(self._step, self._updates)
-                if self._step >= log:
+                if self._step >= min(log, config.steps):
                     self._log(progress)
                     log = self._step + config.log_every
-                if time.monotonic() >= save:
+                if time.monotonic() >= save and self._step < config.steps:
                     self._save()
                     save = time.monotonic() + config.checkpoint_every
                 if config.evaluate_every and self._step >= evaluation:
                     progress.show(self._step, self._updates, {"evaluation": self._evaluate()})
                     evaluation += config.evaluate_every
-            self._log(progress)
-            self._save()
+            while self._due() > 0 and not stop.requested:
+                self._learn(stack, progress)
+                progress.show(self._step, self._updates)
+            # A checkpoint at the last step says that the run is complete.
+            if self._step < config.steps or self._due() <= 0:
+                self._save()
             if stop.requested:
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(
+                    f"stopped at step {self._step}; the same command goes on from here"
+                )
 
     def _schedule(self) -> tuple[int, int, float]:
         """Steps of the next log entry and evaluation, and the time of the next checkpoint."""
@@ -181,6 +186,8 @@ class Trainer:
 
     def _due(self) -> int:
         """Updates that the environment steps so far are worth and that were not made."""
+        if not self._replay.episodes:
+            return 0
         steps = self._step - self._config.prefill
         return int(steps * self._config.updates_per_1000 / 1000) - self._updates
 
@@ -188,9 +195,19 @@ class Trainer:
         batch = self._replay.sample(self._config.batch_size, self._config.batch_length)
         return jax.device_put(nest(batch))
 
-    def _learn(self, batches: Prefetch) -> None:
-        for _ in range(min(self._due(), CATCH_UP)):
-            self._state, metrics = self._agent.update(self._state, next(batches))
+    def _finite(self, actions: np.ndarray) -> np.ndarray:
+        if not np.isfinite(actions).all():
+            self._averages.take(self._step)  # raises by the name of the loss, if that is the cause
+            raise FloatingPointError(f"the policy's action is not finite at step {self._step}")
+        return actions
+
+    def _learn(self, stack: contextlib.ExitStack, progress: Progress) -> None:
+        due = min(self._due(), CATCH_UP)
+        if due > 0 and self._batches is None:
+            progress.note("compiling the first update")
+            self._batches = stack.enter_context(Prefetch(self._sample))
+        for _ in range(due):
+            self._state, metrics = self._agent.update(self._state, next(self._batches))
             self._averages.add(metrics)
             self._updates += 1
 
@@ -202,7 +219,8 @@ class Trainer:
     def _save(self) -> None:
         if self._saved is None or self._step > self._saved:
             # A diverged state must not replace a good checkpoint.
-            self._logger.scalars(self._step, self._averages.take(self._step))
+            if means := self._averages.take(self._step):
+                self._logger.scalars(self._step, means)
             meta = {"step": self._step, "replay": self._replay.state()}
             self._checkpointer.save(self._step, self._state, meta)
             self._saved = self._step
@@ -245,7 +263,8 @@ def train(config: Config) -> pathlib.Path:
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock(logdir))
         # Whatever seeds the environments had before a resumption, they go on with new ones.
-        life = Checkpointer(logdir / "checkpoints").latest_step() or 0
+        saved = Checkpointer(logdir / "checkpoints").latest_step() or 0
+        life = max(saved, recorded_step(logdir / "replay"))
         environments = stack.enter_context(
             ParallelEnvironments(
                 config.task,

@@ -71,7 +71,7 @@ class Agent:
         self.update = jax.jit(self._update, donate_argnums=0)
         self.act = jax.jit(self._act, static_argnames="explore")
 
-    def init(self, seed: int) -> AgentState:
+    def init(self, seed: int | Array) -> AgentState:
         """Fresh parameters, optimisers and random key."""
         model_key, behavior_key, key = jax.random.split(jax.random.PRNGKey(seed), 3)
         model = self.model.init(model_key)
@@ -103,7 +103,7 @@ class Agent:
         (_, (posterior, metrics)), gradient = jax.value_and_grad(self.model.loss, has_aux=True)(
             state.model, batch, keys[0]
         )
-        metrics["gradient/model"] = optax.global_norm(gradient)
+        metrics["gradient/model"] = optax.tree.norm(gradient)
         step, model_optimiser = self._model_optimiser.update(gradient, state.model_optimiser)
         model = optax.apply_updates(state.model, step)
 
@@ -118,8 +118,8 @@ class Agent:
         gradient, (returns, behavior_metrics) = jax.grad(
             self.behavior.loss, argnums=(0, 1), has_aux=True
         )(state.actor, state.critic, slow, model, start, scale, keys[2])
-        metrics["gradient/actor"] = optax.global_norm(gradient[0])
-        metrics["gradient/value"] = optax.global_norm(gradient[1])
+        metrics["gradient/actor"] = optax.tree.norm(gradient[0])
+        metrics["gradient/value"] = optax.tree.norm(gradient[1])
         actor_step, actor_optimiser = self._actor_optimiser.update(
             gradient[0], state.actor_optimiser
         )
@@ -243,7 +243,8 @@ class Policy:
             float32 [action_size] in [-1, 1].
 
         Raises:
-            ValueError: an unknown modality, a wrong shape, or a value missing that is available.
+            ValueError: an unknown modality, a wrong shape or dtype, or a value missing that is
+                available.
         """
         names = [m.name for m in self.modalities]
         available = {name: name in values for name in names} if available is None else available
@@ -261,6 +262,8 @@ class Policy:
             value = np.asarray(value)
             if value.shape != m.shape:
                 raise ValueError(f"modality {m.name!r} has shape {value.shape}, not {m.shape}")
+            if not np.can_cast(value.dtype, m.dtype, "same_kind"):
+                raise ValueError(f"modality {m.name!r} has dtype {value.dtype}, not {m.dtype}")
             batch[m.name] = value.astype(m.dtype)[None]
         action, self._carry = self._agent.act(
             self._parameters,

@@ -85,7 +85,7 @@ class Behavior:
             return jnp.tanh(x)
         return x + jax.lax.stop_gradient(jnp.clip(x, -1.0, 1.0) - x)
 
-    def act(self, params, feature: Float[Array, "*batch F"], noise: Array) -> Array:
+    def act(self, params, feature: Float[Array, "*batch F"], noise: Array | float) -> Array:
         """Action [..., A] in [-1, 1]; ``noise`` [..., A] is standard normal, 0 for the mode."""
         mean, std = self.action_parameters(params, feature)
         return self.squash(mean + std * noise)
@@ -104,25 +104,33 @@ class Behavior:
         Returns:
             States [H + 1, N, ...] from the start on, and actions [H, N, A].
         """
+        states, (actions,) = self._imagine(
+            model_params, lambda feature, t: (policy(feature, t),), start, noise
+        )
+        return states, actions
+
+    def _imagine(self, model_params, policy, start, noise):
+        """As ``imagine``; the policy's action is the first of several things that it returns."""
 
         def step(state, inputs):
             index, draw = inputs
-            action = policy(state.feature, index)
-            following = self.model.rssm.imagine_step(model_params["rssm"], state, action, draw)
-            return following, (following, action)
+            choice = policy(state.feature, index)
+            following = self.model.rssm.imagine_step(model_params["rssm"], state, choice[0], draw)
+            return following, (following, choice)
 
         inputs = (jnp.arange(len(noise)), noise)
-        _, (states, actions) = jax.lax.scan(step, start, inputs)
+        _, (states, choices) = jax.lax.scan(step, start, inputs)
         states = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, states)
-        return states, actions
+        return states, choices
 
     def returns(self, model_params, critic_params, feature: Float[Array, "H1 N F"]):
-        """Lambda-returns [H, N] of imagined features [H + 1, N, F], and the discounts [H, N]."""
+        """Of imagined features [H + 1, N, F]: lambda-returns, discounts, rewards, each [H, N]."""
         following = feature[1:]
         reward = self.model.predict_reward(model_params, following)
         discount = self.config.discount * self.model.predict_continue(model_params, following)
         next_value = self.value(critic_params, following)
-        return lambda_return(reward, next_value, discount, self.config.lam), discount
+        returns = lambda_return(reward, next_value, discount, self.config.lam)
+        return returns, discount, reward
 
     def loss(
         self, actor_params, critic_params, slow_params, model_params, start: State, scale, key
@@ -151,19 +159,18 @@ class Behavior:
         draw = jax.random.normal(action_key, (c.horizon, number, self.action_size))
 
         def policy(feature, t):
-            return self.act(actor_params, jax.lax.stop_gradient(feature), draw[t])
+            mean, std = self.action_parameters(actor_params, jax.lax.stop_gradient(feature))
+            return self.squash(mean + std * draw[t]), mean, std
 
-        states, _ = self.imagine(model_params, policy, start, noise)
+        states, (_, mean, std) = self._imagine(model_params, policy, start, noise)
         feature = states.feature
-        returns, discount = self.returns(model_params, slow_params, feature)
+        returns, discount, reward = self.returns(model_params, slow_params, feature)
         weight = jnp.cumprod(jnp.concatenate([jnp.ones((1, number)), discount[:-1]]), 0)
         weight = jax.lax.stop_gradient(weight)
 
-        fixed = jax.lax.stop_gradient(feature[:-1])
-        mean, std = self.action_parameters(actor_params, fixed)
         log_std = jnp.log(std).mean(-1)
         actor_loss = -(weight * (returns / scale + c.entropy * log_std)).mean()
-        value = self.value(critic_params, fixed)
+        value = self.value(critic_params, jax.lax.stop_gradient(feature[:-1]))
         target = jax.lax.stop_gradient(returns)
         value_loss = (weight * 0.5 * jnp.square(value - target)).mean()
         metrics = {
@@ -171,7 +178,7 @@ class Behavior:
             "loss/value": value_loss,
             "imagined_return": returns[0].mean(),
             "imagined_return_std": returns[0].std(),
-            "imagined_reward": self.model.predict_reward(model_params, feature[1:]).mean(),
+            "imagined_reward": reward.mean(),
             "value": value.mean(),
             "value_explained": 1.0 - (value - target).var() / (target.var() + 1e-8),
             "actor_std": std.mean(),

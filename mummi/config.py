@@ -196,7 +196,7 @@ class Config:
     seed: int = 0
     steps: int = 2_000_000
     logdir: str = ""
-    missing: str = "none"
+    missing: str = "medium"
     background: str = "natural"
     envs: int = 1
     image_size: int = 64

@@ -5,11 +5,34 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from mummi.modality import Modality
 
-ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu}
+
+@jax.custom_vjp
+def elu(x: Array) -> Array:
+    """x where positive, exp(x) - 1 elsewhere, of any shape.
+
+    Its gradient is exp(x) = elu(x) + 1 there, so the backward pass needs no exponential: on CPU
+    XLA would compute each anew, one at a time, inside whatever the gradient is fused with.
+    """
+    return jnp.maximum(x, 0.0) + (jnp.exp(jnp.minimum(x, 0.0)) - 1.0)
+
+
+def _elu_forward(x):
+    y = elu(x)
+    return y, y
+
+
+def _elu_backward(y, gradient):
+    return (gradient * jnp.minimum(y + 1.0, 1.0),)
+
+
+elu.defvjp(_elu_forward, _elu_backward)
+
+ACTIVATIONS = {"relu": nn.relu, "elu": elu, "silu": nn.silu}
 
 
 def convolution(x: Float[Array, "N H W C"], kernel: Float[Array, "K K C F"], stride: int) -> Array:
@@ -49,7 +72,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: int
     stride: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -73,7 +96,7 @@ class MLP(nn.Module):
     outputs: int
     activation: str = "elu"
     norm: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     output_scale: float = 1.0
 
     @nn.compact
@@ -96,7 +119,7 @@ class ImageEncoder(nn.Module):
     kernels: Sequence[int]
     strides: Sequence[int]
     activation: str
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -116,7 +139,7 @@ class VectorEncoder(nn.Module):
 
     widths: Sequence[int]
     activation: str
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x):
@@ -126,7 +149,7 @@ class VectorEncoder(nn.Module):
 
 
 def preprocess(modality: Modality, value: Array) -> Array:
-    """Brings a value to float32 near [-0.5, 1]: images by 1/255 - 1/2, the rest as it is."""
+    """A value as float32: images as [-0.5, 0.5], the rest as it is."""
     if modality.kind == "image":
         return value.astype(jnp.float32) / 255.0 - 0.5
     return value.astype(jnp.float32)

@@ -13,7 +13,8 @@ def negative_distances(
 
     The constant cancels in a softmax over j, which leaves one matrix product.
     """
-    product = jnp.dot(prediction, target.T, preferred_element_type=jnp.float32)
+    # An accelerator's default would round the product to fewer bits than |target|^2 has.
+    product = jnp.dot(prediction, target.T, precision=jax.lax.Precision.HIGHEST)
     return 2.0 * product - jnp.square(target).sum(-1)
 
 
@@ -60,10 +61,13 @@ def published_info_nce(
 def nce_accuracy(
     prediction: Float[Array, "N E"], target: Float[Array, "N E"], available: Bool[Array, " N"]
 ) -> Float[Array, ""]:
-    """How often an available step's own target is the nearest of all available targets."""
-    target = jnp.where(available[:, None], target, 0.0)
-    logits = jnp.where(available, negative_distances(prediction, target), -jnp.inf)
-    hit = jnp.argmax(logits, -1) == jnp.arange(len(logits))
+    """How often an available step's own target is nearer than every other available target."""
+    # Masked as in info_nce, so that the compiler shares the matrix product with it.
+    mask = available[:, None]
+    prediction = jnp.where(mask, prediction, 0.0)
+    logits = negative_distances(prediction, jnp.where(mask, target, 0.0))
+    other = available & ~jnp.eye(len(logits), dtype=bool)
+    hit = jnp.diagonal(logits) > jnp.where(other, logits, -jnp.inf).max(-1)
     return jnp.where(available, hit, False).sum() / jnp.maximum(available.sum(), 1)
 
 
@@ -83,7 +87,8 @@ def expert_agreement(
     first = jnp.einsum("abn,ane->abe", weight, mean)
     second = jnp.einsum("abn,bne->abe", weight, mean)
     squares = jnp.einsum("abn,an->ab", weight, square) + jnp.einsum("abn,bn->ab", weight, square)
-    matched = squares - 2 * jnp.einsum("abn,ane,bne->ab", weight, mean, mean)
+    product = (mean[:, None] * mean[None]).sum(-1)
+    matched = squares - 2 * (weight * product).sum(-1)
     shuffled = squares - 2 * jnp.einsum("abe,abe->ab", first, second)
     return jnp.where(count > 1, 1.0 - matched / jnp.maximum(shuffled, 1e-8), 0.0)
 

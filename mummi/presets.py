@@ -69,22 +69,26 @@ def modern(task: str) -> Config:
 
 def laptop(task: str) -> Config:
     """Learns on two CPU cores: 32x32 patches, small networks, bounded actor, slow critic."""
-    walker = task.removeprefix("dmc_").startswith("walker")
+    task = task.removeprefix("dmc_")
+    walker = task.startswith("walker")
     repeat = 4 if walker else 2
+    # At 32 pixels the ball is one or two pixels and often between them.
+    image_size, patch = (64, 8) if task == "cup_catch" else (32, 4)
     model = ModelConfig(
         image_widths=(16, 32, 64),
-        image_kernels=(4, 2, 2),
-        image_strides=(4, 2, 2),
+        image_kernels=(patch, 2, 2),
+        image_strides=(patch, 2, 2),
         vector_widths=(64, 64),
         encoder_activation="elu",
         expert_units=0,
         fused=64,
         deter=128,
         hidden=128,
-        reward_layers=0,
+        reward_layers=1,
+        reward_units=128,
         reward_scale=1 / repeat,
         learning_rate=1e-3,
-        **{k: v for k, v in _ROBUST_MODEL.items()},
+        **_ROBUST_MODEL,
     )
     behavior = BehaviorConfig(
         horizon=12,
@@ -98,14 +102,14 @@ def laptop(task: str) -> Config:
         **_ROBUST_BEHAVIOR,
     )
     return Config(
-        steps=150_000,
-        image_size=32,
+        steps=500_000,
+        image_size=image_size,
         action_repeat=repeat,
         prefill=5_000,
         updates_per_1000=40.0 if walker else 60.0,
         batch_size=16,
         batch_length=24,
-        evaluate_every=25_000,
+        evaluate_every=50_000,
         model=model,
         behavior=behavior,
         mpc=MPCConfig("none"),
@@ -127,10 +131,12 @@ def debug(task: str) -> Config:
         evaluate_episodes=1,
         log_every=1_000,
         model=replace(
-            config.model, image_widths=(4, 8), image_kernels=(4, 2), image_strides=(4, 2),
+            config.model, image_widths=(4,), image_kernels=(4,), image_strides=(4,),
             vector_widths=(8,), fused=16, deter=16, stoch=4, hidden=16,
         ),
-        behavior=replace(config.behavior, horizon=3, starts=8, units=16),
+        behavior=replace(
+            config.behavior, horizon=3, starts=8, units=16, actor_layers=1, value_layers=1,
+        ),
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from mummi.episode import (
 )
 from mummi.modality import Modality
 
-__all__ = ["EpisodeWriter", "Prefetch", "Replay"]
+__all__ = ["EpisodeWriter", "Prefetch", "Replay", "recorded_step"]
 
 _NAME = re.compile(r"(\d{8,})-(\d{10,})-(\d+)\.npz")
 
@@ -227,6 +227,12 @@ class Replay:
             warnings.warn(f"skipped foreign file {path}: {error}", stacklevel=4)
             return None
         return episode
+
+
+def recorded_step(directory: str | os.PathLike) -> int:
+    """The largest environment step count that an episode in the folder ends at; 0 without any."""
+    names = (_NAME.fullmatch(path.name) for path in Path(directory).glob("*.npz"))
+    return max((int(name[2]) for name in names if name), default=0)
 
 
 def _describe(arrays: Layout) -> str:

@@ -5,10 +5,11 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from mummi.config import ModelConfig
-from mummi.networks import MLP
+from mummi.networks import MLP, elu
 
 
 class State(NamedTuple):
@@ -29,7 +30,7 @@ class Cell(nn.Module):
     """Networks of one transition: g(h', s^c', a), p(s^c | h) and q(s^c | s^f, h)."""
 
     config: ModelConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     def setup(self):
         c = self.config
@@ -45,7 +46,7 @@ class Cell(nn.Module):
 
     def prior(self, state: State, action, noise) -> State:
         """p(s^c | h) after ``action`` [..., A]; ``noise`` [..., S] draws the sample."""
-        x = nn.elu(self.inputs(jnp.concatenate([state.stoch, action], -1)))
+        x = elu(self.inputs(jnp.concatenate([state.stoch, action], -1)))
         deter, _ = self.gru(state.deter, x)
         return self._gaussian(deter.astype(jnp.float32), self.prior_net(deter), noise)
 

@@ -45,14 +45,16 @@ def to_dict(config) -> dict:
     }
 
 
-def from_dict(kind: type, values: dict, where: str = "") -> typing.Any:
+def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
     """The config dataclass ``kind`` from what ``to_dict`` gave.
 
     Raises:
         ValueError: an unknown, missing or ill-typed field, by its name.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"config section {where or 'config'!r} is {values!r}, not a mapping")
+        raise ValueError(
+            f"config section {where.rstrip('.') or 'config'!r} is {values!r}, not a mapping"
+        )
     hints = typing.get_type_hints(kind)
     for name in values:
         if name not in hints:
@@ -72,19 +74,27 @@ def _convert(hint, value, where: str):
     if origin is typing.Literal:
         valid = value in arguments
     elif origin in (types.UnionType, typing.Union):
-        valid = value is None or isinstance(value, float | int)
+        valid = value is None or _is_number(value)
     elif origin is tuple:
         valid = isinstance(value, list) and all(isinstance(x, arguments[0]) for x in value)
         value = tuple(value) if valid else value
     elif origin is dict:
-        valid = isinstance(value, dict)
+        valid = isinstance(value, dict) and all(map(_is_number, value.values()))
     elif hint is float:
-        valid = isinstance(value, float | int) and not isinstance(value, bool)
+        valid = _is_number(value)
+        value = float(value) if valid else value
     else:
         valid = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     if not valid:
-        raise ValueError(f"config field {where!r} is {value!r}, which is no {hint}")
+        right = f"no {hint if origin else hint.__name__}"
+        if origin is typing.Literal:
+            right = f"none of {', '.join(map(repr, arguments))}"
+        raise ValueError(f"config field {where!r} is {value!r}, which is {right}")
     return value
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def save(logdir, run: Run) -> None:
@@ -128,7 +138,7 @@ def load(logdir) -> Run:
             Modality(m["name"], m["kind"], tuple(m["shape"])) for m in content["modalities"]
         )
         return Run(from_dict(Config, content["config"]), modalities, int(content["action_size"]))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from mummi import fusion, objectives
@@ -20,7 +21,7 @@ class Expert(nn.Module):
 
     modality: Modality
     config: ModelConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, value):
@@ -71,6 +72,11 @@ class WorldModel:
         if unknown:
             names = ", ".join(m.name for m in modalities)
             raise ValueError(f"unknown modality {min(unknown)!r} in nce_weights; there are {names}")
+        if config.fusion == "published" and (config.fused_prior or config.posterior_sees_std):
+            raise ValueError(
+                "fusion 'published' keeps no standard deviation of s^f: "
+                "switch fused_prior and posterior_sees_std off"
+            )
         self.config = config
         self.modalities = modalities
         _, self.target = METHODS[method]

@@ -1,12 +1,30 @@
 """What all tests share; runs before any of them imports jax."""
 
 import os
+import pathlib
 
 import hypothesis
+import pytest
+
+CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
 
 # Several test processes may share one accelerator, and each would reserve most of its memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+# What one test has compiled another loads, also in the processes that tests start.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
 # The first example of a property compiles, so no deadline fits; the same examples every run.
 hypothesis.settings.register_profile("mummi", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mummi")
+
+
+@pytest.fixture(scope="module")
+def quick_compile():
+    """Halves the time that XLA compiles; for modules whose arrays are small."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
