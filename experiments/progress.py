@@ -25,7 +25,7 @@ class Progress:
     def __init__(self, total: int, step: int, updates: int):
         self._console = Console()
         self._total = total
-        self._scores = {"return": float("nan")}
+        self._scores: dict[str, float] = {}
         now = time.monotonic()
         self._logged = (now, step, updates)
         self._recent = deque([self._logged])
@@ -66,9 +66,16 @@ class Progress:
         steps, done = _rates(since, self._logged)
         return {"steps_per_second": steps, "updates_per_second": done, "updates": updates}
 
-    def show(self, step: int, updates: int, extra: dict[str, float] | None = None) -> None:
-        """Redraws the bar; elsewhere prints a line when one is due or ``extra`` is new."""
-        self._scores |= extra or {}
+    def show(self, step: int, updates: int, *, line: bool = False, **scores: float) -> None:
+        """Redraws the bar; elsewhere prints a line when one is due, asked for, or has new scores.
+
+        Args:
+            step: environment steps so far.
+            updates: updates so far.
+            line: print a line in any case.
+            **scores: shown from now on beside the return.
+        """
+        self._scores |= scores
         now = (time.monotonic(), step, updates)
         if now[0] - self._recent[-1][0] > 0.5:
             self._recent.append(now)
@@ -79,7 +86,7 @@ class Progress:
         parts += [f"{speed[0]:.0f} steps/s", f"{speed[1]:.1f} updates/s"]
         if self._console.is_terminal:
             self._bar.update(self._task, completed=step, description="  ".join(parts))
-        elif extra or now[0] - self._line > LINE_EVERY or step >= self._total:
+        elif line or scores or now[0] - self._line > LINE_EVERY:
             self._line = now[0]
             left = (self._total - step) / max(speed[0], 1e-9)
             parts += [f"{updates} updates", f"{left / 60:.1f} min left"]

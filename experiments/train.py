@@ -9,6 +9,7 @@ from collections import defaultdict
 import jax
 import numpy as np
 
+from envs.dropout import load_script
 from envs.parallel import Batch, ParallelEnvironments
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
@@ -157,18 +158,20 @@ class Trainer:
                     self._logger.scalars(self._step, score)
                     progress.score(score["episode/return"])
                 progress.show(self._step, self._updates)
-                if self._step >= min(log, config.steps):
+                if log <= self._step < config.steps:
                     self._log(progress)
                     log = self._step + config.log_every
                 if time.monotonic() >= save and self._step < config.steps:
                     self._save()
                     save = time.monotonic() + config.checkpoint_every
                 if config.evaluate_every and self._step >= evaluation:
-                    progress.show(self._step, self._updates, {"evaluation": self._evaluate()})
+                    progress.show(self._step, self._updates, evaluation=self._evaluate())
                     evaluation += config.evaluate_every
             while self._due() > 0 and not stop.requested:
                 self._learn(stack, progress)
                 progress.show(self._step, self._updates)
+            progress.show(self._step, self._updates, line=True)
+            self._log(progress)
             # A checkpoint at the last step says that the run is complete.
             if self._step < config.steps or self._due() <= 0:
                 self._save()
@@ -276,7 +279,7 @@ def train(config: Config) -> pathlib.Path:
             )
         )
         sensors = (environments.modalities, environments.action_size)
-        run.open_run(logdir, run.Run(config, *sensors))
+        run.open_run(logdir, run.Run(config, *sensors, load_script(config.missing).to_dict()))
         logger = stack.enter_context(Logger(logdir))
         Trainer(config, environments, logger).train()
     return logdir

@@ -36,6 +36,24 @@ def lambda_return(
     return jax.lax.scan(step, next_value[-1], (reward, next_value, discount), reverse=True)[1]
 
 
+@jax.custom_vjp
+def bound(x: Array) -> Array:
+    """Clips to [-1, 1]; beyond a bound only the gradient of a loss that leads back in passes.
+
+    A tanh in its place saturates: the actor is then all but constant, and training is stuck with
+    the behaviour it has (compare inverting gradients, Hausknecht and Stone, 2016).
+    """
+    return jnp.clip(x, -1.0, 1.0)
+
+
+def _bound_backward(x, gradient):
+    outward = ((x >= 1.0) & (gradient < 0.0)) | ((x <= -1.0) & (gradient > 0.0))
+    return (jnp.where(outward, 0.0, gradient),)
+
+
+bound.defvjp(lambda x: (bound(x), x), _bound_backward)
+
+
 class Behavior:
     """Actor and critic over features [h, s^c]; parameters are passed to every call.
 
@@ -77,7 +95,7 @@ class Behavior:
             offset = jnp.log(jnp.expm1(c.init_std))
             mean = c.mean_scale * jnp.tanh(mean / c.mean_scale)
             return mean, jax.nn.softplus(std + offset) + c.min_std
-        return jnp.tanh(mean), c.min_std + (c.max_std - c.min_std) * jax.nn.sigmoid(std + 2.0)
+        return bound(mean), c.min_std + (c.max_std - c.min_std) * jax.nn.sigmoid(std + 2.0)
 
     def squash(self, x: Array) -> Array:
         """Brings an unbounded action to [-1, 1]; a clip keeps its gradient (straight-through)."""

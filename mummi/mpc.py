@@ -38,14 +38,14 @@ def gradient_plan(config, behavior, params, state: State, action, key) -> Array:
     noise = jax.random.normal(state_key, (config.horizon, batch, state.stoch.shape[-1]))
     draw = jax.random.normal(action_key, (config.horizon, batch, action.shape[-1]))
 
-    def value(first):
+    def loss(first):
         def policy(feature, t):
             return jnp.where(t == 0, first, behavior.act(params.actor, feature, draw[t]))
 
         states, _ = behavior.imagine(params.model, policy, state, noise)
-        return behavior.returns(params.model, params.critic, states.feature)[0][0].sum()
+        return -behavior.returns(params.model, params.critic, states.feature)[0][0].sum()
 
-    return jnp.clip(action + config.step_size * jax.grad(value)(action), -1.0, 1.0)
+    return jnp.clip(action - config.step_size * jax.grad(loss)(action), -1.0, 1.0)
 
 
 def shooting_plan(config, behavior, params, state: State, action, key) -> Array:

@@ -28,11 +28,12 @@ FREE = {
 
 
 class Run(NamedTuple):
-    """What a run was started with."""
+    """What a run was started with; ``script`` is the sensor dropout that ``missing`` names."""
 
     config: Config
     modalities: tuple[Modality, ...]
     action_size: int
+    script: dict | None = None
 
 
 def to_dict(config) -> dict:
@@ -108,6 +109,7 @@ def save(logdir, run: Run) -> None:
             {"name": m.name, "kind": m.kind, "shape": list(m.shape)} for m in run.modalities
         ],
         "action_size": run.action_size,
+        "script": run.script,
     }
     temporary = path.with_suffix(".tmp")
     with temporary.open("w") as file:
@@ -137,7 +139,8 @@ def load(logdir) -> Run:
         modalities = tuple(
             Modality(m["name"], m["kind"], tuple(m["shape"])) for m in content["modalities"]
         )
-        return Run(from_dict(Config, content["config"]), modalities, int(content["action_size"]))
+        config, action_size = from_dict(Config, content["config"]), int(content["action_size"])
+        return Run(config, modalities, action_size, content.get("script"))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error
 
@@ -172,13 +175,19 @@ def open_run(logdir, run: Run) -> bool:
     """Starts the run in ``logdir``, or resumes it there; returns whether it resumes.
 
     Raises:
-        ValueError: as ``check_folder``, or the task's sensors are no longer the run's.
+        ValueError: as ``check_folder``, or the task's sensors or the script of sensor dropout are
+            no longer the run's.
     """
     resumes = check_folder(logdir, run.config)
     if resumes:
         before = load(logdir)
         if (before.modalities, before.action_size) != (run.modalities, run.action_size):
             raise ValueError(f"the sensors of {run.config.task!r} changed since {str(logdir)!r}")
+        if before.script != run.script:
+            raise ValueError(
+                f"the script --missing {run.config.missing!r} changed since {str(logdir)!r} was "
+                "started with it"
+            )
     save(logdir, run)
     return resumes
 

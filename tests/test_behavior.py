@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small import ACTION_SIZE, MODALITIES, random_parameters, small_config
 
-from mummi.behavior import Behavior, lambda_return
+from mummi.behavior import Behavior, bound, lambda_return
 from mummi.rssm import State
 from mummi.world_model import WorldModel
 
@@ -154,7 +154,7 @@ def test_the_actors_gradient_is_that_of_the_weighted_returns_and_the_entropy():
     noise = jax.random.normal(state_key, (c.horizon, N, behavior.model.config.stoch))
     draw = jax.random.normal(action_key, (c.horizon, N, ACTION_SIZE))
 
-    def objective(actor):
+    def loss(actor):
         state, features, stds = start_states(behavior), [], []
         for t in range(c.horizon):
             feature = jax.lax.stop_gradient(state.feature)
@@ -172,11 +172,11 @@ def test_the_actors_gradient_is_that_of_the_weighted_returns_and_the_entropy():
             future = reward[t] + discount[t] * ((1 - c.lam) * value[t] + c.lam * future)
             weight = jax.lax.stop_gradient(jnp.prod(discount[:t], 0))
             total += (weight * (future / scale + c.entropy * stds[t])).sum()
-        return total / (c.horizon * N)
+        return -total / (c.horizon * N)
 
-    expected = jax.jit(jax.grad(objective))(actor)
+    expected = jax.jit(jax.grad(loss))(actor)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, -b, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_the_critic_regresses_on_constant_returns():
@@ -205,6 +205,24 @@ def test_a_clip_keeps_the_gradient_and_a_tanh_does_not():
     np.testing.assert_allclose(tanh.squash(x), np.tanh(x), rtol=1e-5)
     gradient = jax.grad(lambda x: tanh.squash(x).sum())(x)
     np.testing.assert_allclose(gradient, 1 - np.tanh(x) ** 2, rtol=1e-4)
+
+
+def test_a_bounded_mean_leaves_its_bound_only_inwards():
+    x = jnp.array([-2.0, -2.0, -0.5, 0.5, 3.0, 3.0])
+    push = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    value, pullback = jax.vjp(bound, x)
+    np.testing.assert_array_equal(value, [-1.0, -1.0, -0.5, 0.5, 1.0, 1.0])
+    # Descent moves against the gradient: a positive one at -2 would lead further out.
+    np.testing.assert_array_equal(pullback(push)[0], [0.0, -1.0, 1.0, -1.0, 1.0, 0.0])
+
+    def loss(x, goal):
+        return jnp.square(bound(x) - goal).sum()
+
+    for goal in (-0.7, 0.3, 5.0):
+        y = x
+        for _ in range(200):
+            y = y - 0.1 * jax.grad(loss)(y, goal)
+        np.testing.assert_allclose(bound(y), jnp.clip(goal, -1.0, 1.0), atol=1e-5)
 
 
 def test_the_tanh_normal_starts_at_its_initial_std_with_a_bounded_mean():

@@ -194,3 +194,12 @@ def test_a_damaged_file_is_refused_by_its_path(text, tmp_path):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"config\.yaml is damaged or from another version: \S"):
         run.load(tmp_path)
+
+
+def test_a_changed_dropout_script_is_refused_by_its_name(tmp_path):
+    script = {"name": "mine", "rules": [{"rule": "lost", "modality": "touch", "at": 3}]}
+    run.open_run(tmp_path, RUN._replace(script=script))
+    assert run.load(tmp_path).script == script
+    assert run.open_run(tmp_path, RUN._replace(script=script))
+    with pytest.raises(ValueError, match=f"script --missing '{CONFIG.missing}' changed"):
+        run.open_run(tmp_path, RUN._replace(script=script | {"rules": []}))
