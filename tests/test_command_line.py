@@ -1,0 +1,128 @@
+"""Flags: every setting is one, every one is explained; stopping and errors."""
+
+import dataclasses
+import os
+import re
+import signal
+import warnings
+from typing import get_args
+
+import pytest
+
+from experiments.command_line import Stop, explain, parse_config
+from mummi.config import BehaviorConfig, Config, ModelConfig, MPCConfig
+from mummi.presets import PRESETS, preset
+
+SECTIONS = {"": Config, "model.": ModelConfig, "behavior.": BehaviorConfig, "mpc.": MPCConfig}
+
+
+def documented(kind: type) -> dict[str, str]:
+    """Field -> its text in the docstring."""
+    text = kind.__doc__.split("Attributes:")[1]
+    found = re.findall(r"^ {4,8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(words.split()) for name, words in found}
+
+
+def test_help_explains_every_setting(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit) as end:
+        parse_config(["--help"])
+    assert end.value.code == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for prefix, kind in SECTIONS.items():
+        texts = documented(kind)
+        for field in dataclasses.fields(kind):
+            if not dataclasses.is_dataclass(field.type):
+                assert f"--{prefix}{field.name.replace('_', '-')} " in shown
+                assert texts[field.name].replace("``", "`") in shown.replace("``", "`")
+
+
+@pytest.mark.parametrize("prefix", SECTIONS)
+def test_every_setting_is_a_flag(prefix):
+    default = preset("paper", "walker_walk")
+    section = getattr(default, prefix[:-1]) if prefix else default
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            continue
+        if isinstance(value, bool):
+            words, expected = [str(not value)], not value
+        elif isinstance(value, float | int) or value is None:
+            words, expected = ["7"], 7
+        elif isinstance(value, tuple):
+            words, expected = ["7", "8"], (7, 8)
+        elif isinstance(value, dict):
+            words, expected = ["touch", "0.5", "rgb", "2"], {"touch": 0.5, "rgb": 2.0}
+        else:
+            expected = "walker_run" if field.type is str else get_args(field.type)[-1]
+            words = [expected]
+        flag = f"--{prefix}{field.name.replace('_', '-')}"
+        config = parse_config([flag, *words])
+        found = getattr(getattr(config, prefix[:-1]) if prefix else config, field.name)
+        assert found == expected, flag
+
+
+@pytest.mark.parametrize("task", ["walker_run", "cup_catch"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_the_defaults_for_the_task_and_flags_change_them(name, task):
+    config = parse_config(["--task", task, f"--preset={name}", "--model.fused", "33"])
+    expected = preset(name, task)
+    assert config.model == dataclasses.replace(expected.model, fused=33)
+    assert config.behavior == expected.behavior and config.mpc == expected.mpc
+    assert config.action_repeat == expected.action_repeat
+    assert config.logdir == f"runs/{task}/mummi-{name}-0"
+
+
+def test_the_dmc_prefix_names_the_same_task():
+    flags = ["--preset", "laptop"]
+    assert parse_config(["--task", "dmc_walker_walk", *flags]) == parse_config(flags)
+
+
+def test_the_first_ctrl_c_is_a_request_and_the_second_interrupts():
+    before = signal.getsignal(signal.SIGINT)
+    with Stop() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_sigterm_is_a_request_too():
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ValueError("no such thing"), 2, "error: no such thing"),
+        (FloatingPointError("diverged"), 2, "error: diverged"),
+        (OSError("disk full"), 2, "error: disk full"),
+        (KeyboardInterrupt("stopped at step 5"), 130, "stopped at step 5"),
+        (KeyboardInterrupt(), 130, "stopped"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(capsys, error, code, said):
+    with pytest.raises(SystemExit) as end, explain():
+        raise error
+    assert end.value.code == code
+    text = capsys.readouterr().err.strip()
+    assert text.startswith(said) and len(text.splitlines()) == 1
+
+
+def test_a_mistake_in_the_program_keeps_its_traceback(monkeypatch):
+    with pytest.raises(TypeError), explain():
+        raise TypeError("a bug")
+    monkeypatch.setenv("MUMMI_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="shown whole"), explain():
+        raise ValueError("shown whole")
+
+
+def test_a_warning_is_one_line_without_source_code(capsys):
+    with explain():
+        warnings.simplefilter("always")
+        warnings.warn("skipped an episode", stacklevel=2)
+    assert capsys.readouterr().err == "warning: skipped an episode\n"

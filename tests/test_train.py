@@ -1,0 +1,147 @@
+"""Training end to end: every task, method and preset; what goes wrong is said and not made worse.
+
+Killing and resuming is in test_resume.py.
+"""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+import tiny
+
+from envs import tasks
+from experiments import evaluate, train
+from mummi.checkpoint import Checkpointer
+from mummi.config import METHODS
+from mummi.logger import read_metrics
+from mummi.presets import PRESETS
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+SMALL = (
+    *("--image-size", "16", "--model.image-widths", "4", "--model.image-kernels", "4"),
+    *("--model.image-strides", "4", "--model.vector-widths", "8", "--model.fused", "8"),
+    *("--model.stoch", "4", "--model.deter", "8", "--model.hidden", "8"),
+    *("--model.reward-units", "8", "--behavior.units", "8", "--behavior.horizon", "3"),
+    *("--behavior.starts", "4", "--mpc.horizon", "3", "--batch-size", "2", "--batch-length", "4"),
+)
+
+
+def message(capsys, *arguments: str) -> str:
+    """What the command says when it ends with exit status 2."""
+    with pytest.raises(SystemExit) as end:
+        train.main(list(arguments))
+    assert end.value.code == 2
+    return " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("task", tasks())
+def test_every_task_trains_and_evaluates_with_every_method(tmp_path, task, method):
+    # Twenty steps an episode on every task.
+    repeat = "2" if task == "dummy" else "50"
+    steps = "200" if task == "dummy" else "1100"
+    more = ("--action-repeat", repeat, "--steps", steps, "--method", method)
+    settings = tiny.run(tmp_path, *more, "--missing", "medium", task=task)
+    last = [row for row in read_metrics(tmp_path) if "updates" in row][-1]
+    assert (last["step"], last["updates"]) == (settings.steps, tiny.worth(settings))
+    assert all(np.isfinite(value) for value in last.values())
+    arguments = evaluate.Arguments(str(tmp_path), missing=("high",), episodes=1)
+    result = evaluate.evaluate(arguments)["high"]
+    assert result.lengths == [20] and np.isfinite(result.mean)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_options_of_every_preset_train(tmp_path, preset):
+    small = (*SMALL, "--model.expert-units", "8") if preset != "laptop" else SMALL
+    # The published preset weighs touch by its name, which the dummy task lacks.
+    task, prefill = ("finger_spin", 1000) if preset == "published" else ("dummy", 40)
+    more = ("--preset", preset, "--prefill", str(prefill), "--steps", str(prefill + 100), *small)
+    settings = tiny.run(tmp_path, *more, task=task)
+    assert tiny.worth(settings) == 2
+    losses = [row for row in read_metrics(tmp_path) if "loss/reward" in row]
+    assert losses and all(np.isfinite(value) for row in losses for value in row.values())
+    assert Checkpointer(tmp_path / "checkpoints").latest_step() == settings.steps
+
+
+def test_the_sensors_fail_in_training_at_the_rate_that_missing_says(tmp_path):
+    more = ("--steps", "8000", "--prefill", "8000", "--missing", "high")
+    tiny.run(tmp_path, *more)
+    there = []
+    for path in (tmp_path / "replay").glob("*.npz"):
+        with np.load(path) as episode:
+            there += [episode[key].mean() for key in episode if key.startswith("available/")]
+            hidden = ~episode["available/image"]
+            assert not episode["values/image"][hidden].any()
+    assert 1 - np.mean(there) == pytest.approx(0.75, abs=0.03)
+    logged = [r["episode/missing"] for r in read_metrics(tmp_path) if "episode/missing" in r]
+    assert np.mean(logged) == pytest.approx(1 - np.mean(there), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "meant"),
+    [
+        ("--task", "walker_wlak", "walker_walk"),
+        ("--task", "dmc_walker_sand", "walker_stand"),
+        ("--method", "mumi", "mummi"),
+        ("--preset", "laptob", "laptop"),
+        ("--imagesize", "32", "--image-size"),
+        ("--model.fussed", "32", "--model.fused"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(
+    tmp_path, monkeypatch, capsys, flag, value, meant
+):
+    monkeypatch.chdir(tmp_path)
+    assert meant in message(capsys, flag, value).split("you mean", 1)[1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_background_that_is_not_there_is_an_error_at_start_up(tmp_path, capsys):
+    bad = str(tmp_path / "no-clips")
+    arguments = tiny.flags(tmp_path / "run", "--background", bad, task="walker_walk")
+    assert bad in message(capsys, *arguments)
+
+
+def test_a_misspelt_dropout_script_is_an_error_at_start_up(tmp_path, capsys):
+    said = message(capsys, *tiny.flags(tmp_path / "run", "--missing", "hihg"))
+    assert "did you mean 'high'" in said
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("x")
+    assert "thesis.tex" in message(capsys, *tiny.flags(tmp_path))
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+    assert "is a file" in message(capsys, *tiny.flags(tmp_path / "thesis.tex"))
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path, capsys):
+    with train.lock(tmp_path):
+        assert "another process trains in" in message(capsys, *tiny.flags(tmp_path))
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_saved(tmp_path, capsys):
+    said = message(capsys, *tiny.flags(tmp_path, "--model.learning-rate", "1e36"))
+    assert "is not finite at step" in said and "--model.learning-rate" in said
+    assert Checkpointer(tmp_path / "checkpoints").latest_step() is None
+    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
+        assert None not in json.loads(line).values()
+
+
+def test_a_full_disk_is_said_and_what_was_recorded_stays(tmp_path, capsys, monkeypatch):
+    rename, count = os.replace, 0
+
+    def full(source, target):
+        nonlocal count
+        count += str(target).endswith(".npz")
+        if count > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr("mummi.episode.os.replace", full)
+    said = message(capsys, *tiny.flags(tmp_path, "--prefill", "400"))
+    assert "disk full" in said
+    assert len(list((tmp_path / "replay").iterdir())) == 3
