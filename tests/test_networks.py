@@ -13,6 +13,7 @@ from mummi.networks import (
     VectorEncoder,
     convolution,
     convolution_as_product,
+    elu,
     preprocess,
 )
 
@@ -114,3 +115,10 @@ def test_images_are_centred_and_the_rest_is_left_as_it_is():
     np.testing.assert_allclose(centred.ravel(), [-0.5, -0.3, 0.5], atol=1e-6)
     vector = jnp.array([[-3.0, 7.0]])
     np.testing.assert_array_equal(preprocess(Modality("touch", "vector", (2,)), vector), vector)
+
+
+def test_elu_and_its_gradient_are_the_librarys():
+    x = jnp.array([-100.0, -20.0, -1.0, -1e-3, -1e-7, 0.0, 1e-7, 0.5, 30.0])
+    np.testing.assert_allclose(elu(x), jax.nn.elu(x), rtol=1e-6, atol=1e-7)
+    expected = jax.vmap(jax.grad(jax.nn.elu))(x)
+    np.testing.assert_allclose(jax.vmap(jax.grad(elu))(x), expected, rtol=1e-6, atol=1e-7)
