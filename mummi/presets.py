@@ -102,7 +102,7 @@ def laptop(task: str) -> Config:
         **_ROBUST_BEHAVIOR,
     )
     return Config(
-        steps=500_000,
+        steps=400_000,
         image_size=image_size,
         action_repeat=repeat,
         prefill=5_000,
