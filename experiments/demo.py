@@ -10,7 +10,7 @@ LOGDIR = "runs/demo"
 def main() -> None:
     """Trains on walker_stand, evaluates with sensors missing, prints the table and the paths."""
     with explain():
-        flags = ["--task", "walker_stand", "--preset", "laptop", "--steps", "200000"]
+        flags = ["--task", "walker_stand", "--preset", "laptop", "--steps", "300000"]
         print(f"training in {LOGDIR}; Ctrl-C is safe, the same command goes on where it stopped")
         train(parse_config([*flags, "--envs", "2", "--logdir", LOGDIR]))
         drop = ("rgb", "depth", "touch")

@@ -182,7 +182,7 @@ def test_the_video_marks_the_sensor_that_was_removed(logdir, results):
     grey = middle[:, 2 * PANEL + PANEL // 2].mean(-1)
     assert abs(grey - 255 * np.arange(21) / 20).max() < 12
     with av.open(str(logdir / "videos" / "evaluation-without-image.mp4")) as file:
-        assert file.streams.video[0].average_rate == 20
+        assert file.streams.video[0].average_rate == evaluate.FRAMES_PER_SECOND
 
 
 DRIVE = """
