@@ -100,7 +100,8 @@ class BehaviorConfig:
         actor_layers: hidden layers of the actor.
         value_layers: hidden layers of the critic.
         units: units of both.
-        actor: tanh_normal (Dreamer) or clipped_normal (bounded std, straight-through clip).
+        actor: tanh_normal (Dreamer) or clipped_normal (mean and std bounded
+            without a tanh that could saturate).
         init_std: initial std of the tanh-normal before the tanh.
         mean_scale: bound of the tanh-normal's mean before the tanh.
         min_std: least std of the actor.
