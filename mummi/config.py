@@ -3,25 +3,39 @@
 import dataclasses
 from typing import Literal
 
-METHODS = {"mummi": ("poe", "each"), "mummi_b": ("poe", "fused")}
-"""Method -> (fusion, target of the contrastive objective)."""
+METHODS = {
+    "mummi": ("poe", "each"),
+    "mummi_b": ("poe", "fused"),
+    "mssm_e": ("poe", "reconstruction"),
+    "dreamer": ("concat", "reconstruction"),
+    "cvrl": ("concat", "joint"),
+}
+"""Method -> fusion of the sensors (poe: product of experts, concat) and objective, a key of
+``mummi.observation.OBJECTIVES``."""
 
 Preset = Literal["paper", "published", "modern", "laptop", "debug"]
-Method = Literal["mummi", "mummi_b"]
+Method = Literal["mummi", "mummi_b", "mssm_e", "dreamer", "cvrl"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """World model (MuMMI, sections III and B of the appendix).
+    """World model (MuMMI, sections III, B and C of the appendix).
+
+    Settings of experts, of s^f as a Gaussian and of lambda^m have no effect on methods without
+    them: concatenation has no experts, and reconstruction has unit variance instead of weights.
 
     Attributes:
         image_widths: channels of the convolutions over images and depth.
         image_kernels: their kernel sizes; a kernel equal to its stride cuts patches.
         image_strides: their strides.
         vector_widths: units of the layers over vectors.
-        encoder_activation: activation of the encoders: relu, elu or silu.
+        encoder_activation: activation of encoders and decoders: relu, elu or silu.
+        decoder_widths: channels that the decoder of an image or depth map starts from, and those
+            after each transposed convolution but the last.
+        decoder_kernels: kernel sizes of the transposed convolutions.
+        decoder_strides: their strides.
         expert_units: units of the layer between encoder and Gaussian expert; 0 for none.
-        fused: size of s^f.
+        fused: size of s^f; with concatenation the size of each sensor's features.
         stoch: size of s^c.
         deter: size of h, the GRU's state.
         hidden: units inside the RSSM and of g(z).
@@ -56,6 +70,9 @@ class ModelConfig:
     image_kernels: tuple[int, ...] = (4, 4, 4, 4)
     image_strides: tuple[int, ...] = (2, 2, 2, 2)
     vector_widths: tuple[int, ...] = (128, 128, 128)
+    decoder_widths: tuple[int, ...] = (1024, 128, 64, 32)
+    decoder_kernels: tuple[int, ...] = (5, 5, 6, 6)
+    decoder_strides: tuple[int, ...] = (2, 2, 2, 2)
     encoder_activation: Literal["relu", "elu", "silu"] = "relu"
     expert_units: int = 1024
     fused: int = 1024

@@ -1,4 +1,4 @@
-"""Small networks: convolution as a matrix product, encoders by modality kind, MLP."""
+"""Small networks: convolutions as matrix products, encoders and decoders, MLP."""
 
 from collections.abc import Sequence
 
@@ -66,6 +66,39 @@ def convolution_as_product(
     return patches @ kernel
 
 
+def transposed_convolution(
+    x: Float[Array, "N H W C"], kernel: Float[Array, "K K C F"], stride: int
+) -> Array:
+    """Each x[i] adds x[i] @ kernel to a window at i * stride, [N, (H-1)*stride+K, .., F]."""
+    return jax.lax.conv_transpose(
+        x, kernel[::-1, ::-1], (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def transposed_convolution_as_product(
+    x: Float[Array, "N H W C"], kernel: Float[Array, "K K C F"], stride: int
+) -> Array:
+    """The same as one matrix product, shifted sums and depth-to-space."""
+    number, height, width, channels = x.shape
+    size, features = kernel.shape[0], kernel.shape[-1]
+    shifts = -(-size // stride)
+    fill = shifts * stride - size
+    kernel = jnp.pad(kernel, ((0, fill), (0, fill), (0, 0), (0, 0)))
+    kernel = kernel.reshape(shifts, stride, shifts, stride, channels, features)
+    kernel = kernel.transpose(4, 0, 2, 1, 3, 5).reshape(channels, -1)
+    parts = (x @ kernel).reshape(number, height, width, shifts, shifts, -1)
+    rows, columns = height + shifts - 1, width + shifts - 1
+
+    def shifted(i, j):
+        margins = ((0, 0), (i, shifts - 1 - i), (j, shifts - 1 - j), (0, 0))
+        return jnp.pad(parts[:, :, :, i, j], margins)
+
+    total = sum(shifted(i, j) for i in range(shifts) for j in range(shifts))
+    total = total.reshape(number, rows, columns, stride, stride, features)
+    total = total.transpose(0, 1, 3, 2, 4, 5).reshape(number, rows * stride, columns * stride, -1)
+    return total[:, : (height - 1) * stride + size, : (width - 1) * stride + size]
+
+
 class Conv(nn.Module):
     """Convolution layer that takes the faster of the two equal forms on this backend."""
 
@@ -81,6 +114,25 @@ class Conv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         product = jax.default_backend() == "cpu" and self.kernel_size % self.stride == 0
         apply = convolution_as_product if product else convolution
+        x = apply(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        return x + bias.astype(self.dtype)
+
+
+class ConvTranspose(nn.Module):
+    """Transposed convolution that takes the faster of the two equal forms on this backend."""
+
+    features: int
+    kernel_size: int
+    stride: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        product = jax.default_backend() == "cpu"
+        apply = transposed_convolution_as_product if product else transposed_convolution
         x = apply(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         return x + bias.astype(self.dtype)
 
@@ -146,6 +198,35 @@ class VectorEncoder(nn.Module):
         for width in self.widths:
             x = ACTIVATIONS[self.activation](nn.Dense(width, dtype=self.dtype)(x))
         return x
+
+
+class ImageDecoder(nn.Module):
+    """Transposed convolutions from features [N, F] to an image or depth map [N, *shape].
+
+    The first map is as small as the strides allow; what the last exceeds ``shape`` by is cut off.
+    """
+
+    shape: Sequence[int]
+    widths: Sequence[int]
+    kernels: Sequence[int]
+    strides: Sequence[int]
+    activation: str
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        height, width, channels = self.shape
+        layers = list(zip(self.kernels, self.strides, strict=True))
+        rows, columns = height, width
+        for kernel, stride in reversed(layers):
+            rows, columns = (max(0, -(-(n - kernel) // stride)) + 1 for n in (rows, columns))
+        first, *widths = self.widths
+        x = nn.Dense(rows * columns * first, dtype=self.dtype)(x)
+        x = x.reshape(len(x), rows, columns, first)
+        for index, features in enumerate((*widths, channels)):
+            x = ACTIVATIONS[self.activation](x) if index else x
+            x = ConvTranspose(features, *layers[index], self.dtype)(x)
+        return x[:, :height, :width].astype(jnp.float32)
 
 
 def preprocess(modality: Modality, value: Array) -> Array:

@@ -18,13 +18,32 @@ def negative_distances(
     return 2.0 * product - jnp.square(target).sum(-1)
 
 
+def contrast(
+    logits: Float[Array, "N N"], available: Bool[Array, " N"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """InfoNCE and its accuracy over the available rows and columns of ``logits``.
+
+    Returns:
+        The mean over available i of -log softmax_j(logits[i, j]) at j = i, and how often that
+        logit is the largest of its row; both 0 when nothing is available.
+    """
+    # With nothing available every candidate is kept, so that the unused logsumexp stays finite.
+    candidate = available | ~available.any()
+    positive = jnp.diagonal(logits)
+    loss = jax.nn.logsumexp(jnp.where(candidate, logits, -jnp.inf), axis=-1) - positive
+    other = available & ~jnp.eye(len(logits), dtype=bool)
+    hit = positive > jnp.where(other, logits, -jnp.inf).max(-1)
+    count = jnp.maximum(available.sum(), 1)
+    return (
+        jnp.where(available, loss, 0.0).sum() / count,
+        jnp.where(available, hit, False).sum() / count,
+    )
+
+
 def info_nce(
     prediction: Float[Array, "N E"], target: Float[Array, "N E"], available: Bool[Array, " N"]
-) -> Float[Array, ""]:
-    """InfoNCE with a squared-exponential density ratio (MuMMI, eq. 15 and 16).
-
-    The mean over available i of -log softmax_j(-|target_j - prediction_i|^2) at j = i, with the
-    softmax over the available j alone. 0 when nothing is available.
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """InfoNCE with a squared-exponential density ratio (MuMMI, eq. 15 and 16), and its accuracy.
 
     Args:
         prediction: g(z), [N, E].
@@ -32,43 +51,44 @@ def info_nce(
         available: bool [N].
     """
     mask = available[:, None]
-    prediction = jnp.where(mask, prediction, 0.0)
-    logits = negative_distances(prediction, jnp.where(mask, target, 0.0))
-    # With nothing available every candidate is kept, so that the unused logsumexp stays finite.
-    candidate = available | ~available.any()
-    normaliser = jax.nn.logsumexp(jnp.where(candidate, logits, -jnp.inf), axis=-1)
-    loss = normaliser - jnp.diagonal(logits)
-    return jnp.where(available, loss, 0.0).sum() / jnp.maximum(available.sum(), 1)
+    prediction, target = (jnp.where(mask, x, 0.0) for x in (prediction, target))
+    return contrast(negative_distances(prediction, target), available)
 
 
 def published_info_nce(
     prediction: Float[Array, "N E"], target: Float[Array, "N E"], available: Bool[Array, " N"]
-) -> Float[Array, ""]:
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """InfoNCE as in the paper's public code: a missing candidate keeps the logit -100.
 
     The mean runs over all N, with 0 for a missing i, so a missing candidate still takes
-    probability once real distances pass 100.
+    probability once real distances pass 100. The accuracy is that of ``info_nce``.
     """
     mask = available[:, None]
-    prediction = jnp.where(mask, prediction, 0.0)
-    target = jnp.where(mask, target, 0.0)
+    prediction, target = (jnp.where(mask, x, 0.0) for x in (prediction, target))
     logits = negative_distances(prediction, target) - jnp.square(prediction).sum(-1)[:, None]
+    accuracy = contrast(logits, available)[1]
     logits = jnp.where(available[None, :], logits, -100.0)
     loss = jax.nn.logsumexp(logits, axis=-1) - jnp.diagonal(logits)
-    return jnp.where(available, loss, 0.0).mean()
+    return jnp.where(available, loss, 0.0).mean(), accuracy
 
 
-def nce_accuracy(
-    prediction: Float[Array, "N E"], target: Float[Array, "N E"], available: Bool[Array, " N"]
-) -> Float[Array, ""]:
-    """How often an available step's own target is nearer than every other available target."""
-    # Masked as in info_nce, so that the compiler shares the matrix product with it.
-    mask = available[:, None]
-    prediction = jnp.where(mask, prediction, 0.0)
-    logits = negative_distances(prediction, jnp.where(mask, target, 0.0))
-    other = available & ~jnp.eye(len(logits), dtype=bool)
-    hit = jnp.diagonal(logits) > jnp.where(other, logits, -jnp.inf).max(-1)
-    return jnp.where(available, hit, False).sum() / jnp.maximum(available.sum(), 1)
+def reconstruction(
+    prediction: Float[Array, "*batch D"], target: Float[Array, "*batch D"], available: Array
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Negative log-likelihood of what was available, with unit variance, short of its constant.
+
+    Args:
+        prediction: means [..., D].
+        target: values [..., D]; anything, NaN too, where not available.
+        available: bool [...].
+
+    Returns:
+        The mean over all steps of the sum over D, a missing value counting 0 (MuMMI, eq. 10),
+        and the mean squared error of what was available.
+    """
+    error = jnp.square(jnp.where(available[..., None], target - prediction, 0.0)).sum(-1)
+    count = jnp.maximum(available.sum(), 1) * target.shape[-1]
+    return 0.5 * error.mean(), error.sum() / count
 
 
 def expert_agreement(

@@ -79,6 +79,9 @@ def laptop(task: str) -> Config:
         image_kernels=(patch, 2, 2),
         image_strides=(patch, 2, 2),
         vector_widths=(64, 64),
+        decoder_widths=(64, 32, 16),
+        decoder_kernels=(2, 2, patch),
+        decoder_strides=(2, 2, patch),
         encoder_activation="elu",
         expert_units=0,
         fused=64,
@@ -132,7 +135,8 @@ def debug(task: str) -> Config:
         log_every=1_000,
         model=replace(
             config.model, image_widths=(4,), image_kernels=(4,), image_strides=(4,),
-            vector_widths=(8,), fused=16, deter=16, stoch=4, hidden=16,
+            vector_widths=(8,), decoder_widths=(4,), decoder_kernels=(4,), decoder_strides=(4,),
+            fused=16, deter=16, stoch=4, hidden=16,
         ),
         behavior=replace(
             config.behavior, horizon=3, starts=8, units=16, actor_layers=1, value_layers=1,

@@ -77,12 +77,10 @@ class RSSM:
         self.config = config
         self.action_size = action_size
         self.cell = Cell(config, dtype)
-        self.evidence_size = config.fused * (2 if config.posterior_sees_std else 1)
 
-    def init(self, key: Array):
-        """Parameters of the transition's networks."""
+    def init(self, key: Array, evidence: Float[Array, "1 E"]):
+        """Parameters of the transition's networks, for an ``evidence`` of this size."""
         state = self.initial(1)
-        evidence = jnp.zeros((1, self.evidence_size))
         action = jnp.zeros((1, self.action_size))
         return self.cell.init(key, state, action, evidence, jnp.zeros(1, bool), state.stoch)
 

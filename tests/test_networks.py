@@ -9,12 +9,16 @@ from mummi.modality import Modality
 from mummi.networks import (
     MLP,
     Conv,
+    ConvTranspose,
+    ImageDecoder,
     ImageEncoder,
     VectorEncoder,
     convolution,
     convolution_as_product,
     elu,
     preprocess,
+    transposed_convolution,
+    transposed_convolution_as_product,
 )
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -66,6 +70,60 @@ def test_the_layer_takes_any_stride():
     params = layer.init(KEY, x)
     expected = convolution(x, params["params"]["kernel"], 2) + params["params"]["bias"]
     np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"), [((3, 2), 5, 2), ((2, 4), 6, 2), ((2, 3), 4, 4), ((3, 3), 3, 1)]
+)
+def test_the_transposed_product_equals_the_library_in_value_and_gradient(size, kernel, stride):
+    x, weights = image(2, *size, 3), image(kernel, kernel, 3, 4, seed=1)
+
+    def value_and_gradient(function):
+        def value(x, weights):
+            return jnp.sin(function(x, weights, stride)).sum()
+
+        return jax.jit(jax.value_and_grad(value, (0, 1)))(x, weights)
+
+    forms = (transposed_convolution, transposed_convolution_as_product)
+    shapes = [function(x, weights, stride).shape for function in forms]
+    assert shapes[0] == shapes[1] == (2, *((n - 1) * stride + kernel for n in size), 4)
+    one, other = map(value_and_gradient, forms)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+def test_the_transposed_convolution_is_the_adjoint_of_the_convolution():
+    x, weights = image(1, 2, 3, 4), image(5, 5, 2, 4, seed=1)
+    y = image(1, 7, 9, 2, seed=2)
+    forward = jnp.vdot(convolution(y, weights, 2), x)
+    adjoint = jnp.vdot(y, transposed_convolution(x, weights.swapaxes(2, 3), 2))
+    np.testing.assert_allclose(forward, adjoint, rtol=1e-4)
+
+
+def test_the_transposed_layer_adds_its_bias():
+    x = image(2, 3, 3, 4)
+    layer = ConvTranspose(features=2, kernel_size=3, stride=2)
+    params = {"params": {"kernel": image(3, 3, 4, 2, seed=1), "bias": jnp.array([1.0, -2.0])}}
+    expected = transposed_convolution(x, params["params"]["kernel"], 2) + jnp.array([1.0, -2.0])
+    np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-4, atol=1e-5)
+
+
+PAPER_DECODER = ((1024, 128, 64, 32), (5, 5, 6, 6), (2,) * 4, "relu")
+PATCH_DECODER = ((64, 32, 16), (2, 2, 4), (2, 2, 4), "elu")
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (64, 64, 1), (84, 84, 3), (20, 33, 1), (3, 3, 1)])
+@pytest.mark.parametrize("sizes", [PAPER_DECODER, PATCH_DECODER])
+def test_decoders_give_an_image_of_any_shape(shape, sizes):
+    assert output(ImageDecoder(shape, *sizes), 5, 7).shape == (5, *shape)
+
+
+def test_the_papers_decoder_starts_from_one_pixel():
+    decoder = ImageDecoder((64, 64, 3), *PAPER_DECODER)
+    params = jax.eval_shape(decoder.init, KEY, image(1, 230))["params"]
+    assert params["Dense_0"]["kernel"].shape == (230, 1024)
+    kernels = [params[f"ConvTranspose_{i}"]["kernel"].shape for i in range(4)]
+    assert kernels == [(5, 5, 1024, 128), (5, 5, 128, 64), (6, 6, 64, 32), (6, 6, 32, 3)]
 
 
 def output(module, *shape):

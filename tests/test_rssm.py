@@ -14,6 +14,7 @@ from mummi.rssm import RSSM, State
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 B, T = 2, 5
+EVIDENCE = 6
 KEY = jax.random.PRNGKey(3)
 
 
@@ -21,12 +22,16 @@ KEY = jax.random.PRNGKey(3)
 def build(**options):
     config = replace(small_config("paper").model, **options)
     rssm = RSSM(config, ACTION_SIZE)
-    return rssm, random_parameters(rssm.init), jax.jit(rssm.observe)
+    return (
+        rssm,
+        random_parameters(lambda key: rssm.init(key, jnp.zeros((1, EVIDENCE)))),
+        jax.jit(rssm.observe),
+    )
 
 
 def sequence(rssm, seed=0):
     random = np.random.default_rng(seed)
-    evidence = random.normal(size=(B, T, rssm.evidence_size)).astype(np.float32)
+    evidence = random.normal(size=(B, T, EVIDENCE)).astype(np.float32)
     blind = random.random((B, T)) < 0.4
     action = random.uniform(-1, 1, (B, T, ACTION_SIZE)).astype(np.float32)
     is_first = np.zeros((B, T), bool)
