@@ -56,5 +56,8 @@ class Environment(Protocol):
     def render(self, size: int) -> np.ndarray:
         """A picture for people of the present state, [size, size, 3] uint8."""
 
+    def truth(self) -> Mapping[str, np.ndarray]:
+        """The physical state by name, each float32 [n], for diagnostics; no agent is shown it."""
+
     def close(self) -> None:
         """Frees the simulator and its rendering context."""

@@ -224,6 +224,10 @@ class Dropout:
         """The environment's picture [size, size, 3] uint8; failures are not shown."""
         return self._environment.render(size)
 
+    def truth(self) -> Mapping[str, np.ndarray]:
+        """The physical state of the environment, which no failure touches."""
+        return self._environment.truth()
+
     def close(self) -> None:
         """Closes the environment."""
         self._environment.close()

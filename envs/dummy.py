@@ -77,6 +77,10 @@ class Dummy:
         """A picture [size, size, 3] uint8 in the colour of the step."""
         return np.full((size, size, 3), self._step % 256, np.uint8)
 
+    def truth(self) -> dict[str, np.ndarray]:
+        """The step of the episode, as ``step`` [1]."""
+        return {"step": np.array([self._step], np.float32)}
+
     def close(self) -> None:
         """Nothing to free."""
 

@@ -229,6 +229,11 @@ class NaturalMujoco:
         picture = _compose(rgb, pixels, behind).reshape(size, 2, size, 2, 3)
         return picture.mean((1, 3)).round().astype(np.uint8)
 
+    def truth(self) -> dict[str, np.ndarray]:
+        """The suite's own observation of the state, by its names: positions and velocities."""
+        observation = self._task.get_observation(self._physics)
+        return {name: np.ravel(value).astype(np.float32) for name, value in observation.items()}
+
     def close(self) -> None:
         """Frees the rendering contexts."""
         self._renderer.close()

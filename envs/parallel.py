@@ -204,21 +204,16 @@ class ParallelEnvironments:
         Raises:
             Exception: the first that an environment raised.
         """
-        self._require_waiting(False)
-        for worker in self._workers:
-            worker.send("render", size)
-        pictures: list[np.ndarray] = []
-        errors: list[Exception] = []
-        for worker in self._workers:
-            try:
-                pictures.append(worker.receive())
-            except WorkerDied:  # the next step replaces it and says why
-                pictures.append(np.zeros((size, size, 3), np.uint8))
-            except Exception as error:  # raised when every answer has been read
-                errors.append(error)
-        if errors:
-            raise errors[0]
-        return pictures
+        black = np.zeros((size, size, 3), np.uint8)
+        return [black if p is None else p for p in self._ask("render", size)]
+
+    def truth(self) -> list[Mapping[str, np.ndarray] | None]:
+        """The physical state of each environment, by name; None where a worker has died.
+
+        Raises:
+            Exception: the first that an environment raised.
+        """
+        return self._ask("truth")
 
     def close(self) -> None:
         """Closes the environments and ends their processes."""
@@ -227,6 +222,24 @@ class ParallelEnvironments:
         for worker in self._workers:
             worker.join()
         self._memory.close()
+
+    def _ask(self, *message: Any) -> list[Any]:
+        """Every worker's answer, None from one that has died: the next step replaces it."""
+        self._require_waiting(False)
+        for worker in self._workers:
+            worker.send(*message)
+        answers: list[Any] = []
+        errors: list[Exception] = []
+        for worker in self._workers:
+            try:
+                answers.append(worker.receive())
+            except WorkerDied:
+                answers.append(None)
+            except Exception as error:  # raised when every answer has been read
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return answers
 
     def _require_waiting(self, expected: bool) -> None:
         if self._waiting != expected:

@@ -46,12 +46,14 @@ class Host:
         self.environment = envs.make(task, seed=seed, **kwargs)
 
     def answer(self, command: str, argument: int | None = None) -> Any:
-        """Obeys one command: ``spec``, ``reset``, ``step`` or ``render`` (argument: the size)."""
+        """Obeys ``spec``, ``reset``, ``step``, ``truth`` or ``render`` (argument: the size)."""
         if command == "spec":
             env = self.environment
             return env.modalities, env.action_size, env.action_repeat
         if command == "render":
             return self.environment.render(argument)
+        if command == "truth":
+            return self.environment.truth()
         return self._advance(command)
 
     def _advance(self, command: str) -> dict[str, float]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from envs.dropout import load_script
 from envs.parallel import Batch
+from experiments.agreement import Recording, agreement, show
 from experiments.command_line import explain
 from experiments.evaluation import (
     Act,
@@ -46,6 +47,8 @@ class Arguments:
         episodes: episodes of each row.
         video: write a video of the first episode of each row.
         random: add the row of the random policy.
+        agreement: with the row none, also decode the physical state from each sensor alone and
+            across sensors, into agreement.json.
         background: as in training by default; natural, none or a path.
         seed: evaluation seed; by default the run's.
         envs: environments that run in parallel.
@@ -57,6 +60,7 @@ class Arguments:
     episodes: int = 30
     video: bool = False
     random: bool = False
+    agreement: bool = True
     background: str | None = None
     seed: int | None = None
     envs: int = 2
@@ -103,7 +107,7 @@ def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
 
 
 def evaluate(arguments: Arguments) -> dict[str, Result]:
-    """Runs every condition; writes ``eval/NAME.json`` and videos; prints the table."""
+    """Runs every condition; writes ``eval/NAME.json`` and videos; prints the tables."""
     if arguments.episodes < 1 or arguments.envs < 1:
         raise ValueError(
             f"--episodes {arguments.episodes} and --envs {arguments.envs} must be at least 1"
@@ -117,24 +121,30 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     rows = conditions(arguments, [m.name for m in record.modalities])
     agent = Agent(record.config, record.modalities, record.action_size)
     state, meta = Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0))
+    common = {
+        "task": config.task,
+        "method": config.method,
+        "seed": config.seed,
+        "evaluation_seed": seed,
+        "step": meta["step"],
+        "background": config.background,
+    }
     count = min(arguments.envs, arguments.episodes)
     console, results = Console(), {}
+    decoded = None
     for row in rows:
         with console.status(f"{row.name}: {arguments.episodes} episodes") as status:
             if row.random:
                 act = random_actor(record.action_size, seed)
             else:
                 act = agent_actor(agent, state, count, seed)
-            result, frames = run_condition(config, row, act, arguments, count, seed, status)
+            keep = arguments.agreement and row.name == "none"
+            options = (arguments, count, seed, status, keep)
+            result, frames, recording = run_condition(config, row, act, *options)
         console.print(f"{row.name}: {result.mean:.1f}")
         results[row.name] = result
-        content = {
-            "task": config.task,
+        content = common | {
             "method": "random" if row.random else config.method,
-            "seed": config.seed,
-            "evaluation_seed": seed,
-            "step": meta["step"],
-            "background": config.background,
             "script": load_script(row.missing).to_dict(),
             "dropped": list(row.hidden),
         }
@@ -143,16 +153,30 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
             path = logdir / "videos" / f"evaluation-{row.file}.mp4"
             write_video(path, np.stack(frames), FRAMES_PER_SECOND)
             console.print(f"video: {path}")
+        if recording:
+            decoded = agreement(agent, state, recording, seed)
+            write_json(logdir / "agreement.json", common | {"r2": decoded})
     console.print(table(config, meta["step"], results))
+    if decoded:
+        console.print(show(decoded))
     return results
 
 
 def run_condition(
-    config: Config, row: Condition, act: Act, arguments: Arguments, count: int, seed: int, status
+    config: Config,
+    row: Condition,
+    act: Act,
+    arguments: Arguments,
+    count: int,
+    seed: int,
+    status,
+    keep: bool,
 ):
-    """The result of one row, and the frames of its first episode where a video is asked for."""
+    """The result of one row, the frames of its first episode where a video is asked for, and a
+    recording of what was seen if that is asked for."""
     frames, over, done = [], False, 0
     with evaluation_environments(config, count, seed, row.missing) as environments:
+        recording = Recording(act, environments) if keep else None
 
         def watch(batch: Batch):
             nonlocal over, done
@@ -164,8 +188,8 @@ def run_condition(
                 frames.append(panels(scene, batch, environments.modalities))
                 over = bool(batch.is_last[0])
 
-        result = rollout(act, environments, arguments.episodes, row.hidden, watch)
-    return result, frames
+        result = rollout(recording or act, environments, arguments.episodes, row.hidden, watch)
+    return result, frames, recording
 
 
 def table(config, step: int, results: dict[str, Result]) -> Table:

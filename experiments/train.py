@@ -11,6 +11,7 @@ import numpy as np
 
 from envs.dropout import load_script
 from envs.parallel import Batch, ParallelEnvironments
+from experiments.agreement import Recording, agreement
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
 from experiments.progress import Progress
@@ -229,15 +230,21 @@ class Trainer:
             self._saved = self._step
 
     def _evaluate(self) -> float:
-        """Mean return under the training's dropout, on evaluation seeds and clips."""
+        """Mean return under the training's dropout, on evaluation seeds and clips.
+
+        The agreement of the sensors is logged with it.
+        """
         config = self._config
         count = max(1, min(config.envs, config.evaluate_episodes))
         with evaluation_environments(config, count, config.seed, config.missing) as environments:
             act = agent_actor(self._agent, self._state, count, config.seed)
-            result = rollout(act, environments, config.evaluate_episodes)
-        self._logger.scalars(
-            self._step, {"evaluation/return": result.mean, "evaluation/std": result.std}
-        )
+            recording = Recording(act, environments)
+            result = rollout(recording, environments, config.evaluate_episodes)
+        scores = {"evaluation/return": result.mean, "evaluation/std": result.std}
+        decoded = agreement(self._agent, self._state, recording, config.seed)
+        for fitted, row in decoded.items():
+            scores |= {f"decoding/{fitted}_to_{name}": score for name, score in row.items()}
+        self._logger.scalars(self._step, scores)
         return result.mean
 
 

@@ -252,3 +252,15 @@ def test_missing_sensors_follow_the_script(make):
     steps = run(make("cup_catch", missing="high", seed=5), 100)
     missing = [not available for step in steps for available in step.available.values()]
     assert 0.3 < np.mean(missing) < 1
+
+
+def test_the_truth_is_the_suites_observation_and_no_failure_touches_it(make):
+    environment = make("walker_stand", missing="high")
+    environment.reset()
+    environment.step(np.ones(environment.action_size))
+    truth = environment.truth()
+    assert {name: value.shape for name, value in truth.items()} == {
+        "orientations": (14,), "height": (1,), "velocity": (9,),
+    }  # fmt: skip
+    assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in truth.values())
+    assert 0 < truth["height"][0] < 2

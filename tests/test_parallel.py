@@ -248,3 +248,11 @@ def test_close_ends_the_workers_and_the_memory_has_no_name_to_outlive_them():
         children = [worker._child for worker in pool._workers]
         assert os.fstat(pool._memory.fileno()).st_nlink == 0
     assert [child.returncode for child in children] == [0, 0]
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_the_physical_state_is_asked_of_every_environment(processes):
+    with parallel(processes=processes) as pool:
+        pool.reset()
+        pool.step(np.ones((2, 2)))
+        assert [truth["step"].tolist() for truth in pool.truth()] == [[1.0], [1.0]]
