@@ -1,9 +1,11 @@
-"""Learning curves."""
+"""Pictures of runs: learning curves, over seeds too, and the return against missing data."""
 
 import json
 
 import numpy as np
 import pytest
+from evaluated import make_run, score
+from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments import plot
@@ -13,12 +15,27 @@ from mummi.logger import Logger
 from mummi.modality import Modality
 
 
-def make_run(logdir, steps) -> None:
+def make_curve(logdir, steps) -> None:
     run.save(logdir, run.Run(Config(), (Modality("touch", "vector", (2,)),), 6))
     with Logger(logdir) as logger:
         for step in steps:
             logger.scalars(step, {"episode/return": step / 10})
         logger.scalars(20, {"evaluation/return": 900.0})
+
+
+def drawn(kind, *folders, smooth: int = 1) -> Figure:
+    arguments = plot.Arguments(tuple(map(str, folders)), smooth=smooth, kind=kind)
+    return {"methods": plot.draw_methods, "missing": plot.draw_missing}[kind](arguments)
+
+
+def labels(axes) -> list[str]:
+    return axes.get_legend_handles_labels()[1]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plot.plt.close("all")
 
 
 def test_a_curve_is_in_the_order_of_steps():
@@ -28,8 +45,8 @@ def test_a_curve_is_in_the_order_of_steps():
 
 
 def test_runs_are_drawn_into_a_picture_with_the_random_policy(tmp_path, capsys):
-    make_run(tmp_path / "a", range(0, 10_000, 100))
-    make_run(tmp_path / "b", [100, 5000])
+    make_curve(tmp_path / "a", range(0, 10_000, 100))
+    make_curve(tmp_path / "b", [100, 5000])
     (tmp_path / "a" / "eval").mkdir()
     (tmp_path / "a" / "eval" / "random-policy.json").write_text(json.dumps({"mean": 42.0}))
     assert plot.random_return(tmp_path / "a") == 42.0
@@ -45,8 +62,121 @@ def test_runs_are_drawn_into_a_picture_with_the_random_policy(tmp_path, capsys):
 @pytest.mark.parametrize(("steps", "said"), [((), "no finished episode"), (None, "is no run")])
 def test_what_cannot_be_drawn_is_said(tmp_path, capsys, steps, said):
     if steps is not None:
-        make_run(tmp_path / "a", steps)
+        make_curve(tmp_path / "a", steps)
     with pytest.raises(SystemExit) as end:
         plot.main(["--runs", str(tmp_path / "a")])
     assert end.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_moving_mean_is_over_episodes(tmp_path):
+    make_curve(tmp_path / "a", [100, 300, 400, 1000])
+    steps, values = plot.smoothed(tmp_path / "a", 3)
+    assert steps.tolist() == [400, 1000]
+    assert values == pytest.approx([(10 + 30 + 40) / 3, (30 + 40 + 100) / 3])
+
+
+def test_seeds_meet_on_one_grid_and_end_where_their_data_ends():
+    first = np.array([0.0, 40.0, 100.0]), np.array([0.0, 4.0, 1.0])
+    second = np.array([10.0, 50.0]), np.array([2.0, 2.0])
+    grid, values = plot.over_seeds([first, second])
+    assert (grid[0], grid[-1]) == (10, 100)
+    for index, step in enumerate(grid):
+        slope = step / 10 if step <= 40 else 4 - 3 * (step - 40) / 60
+        assert values[0, index] == pytest.approx(slope)
+        assert values[1, index] == 2 if step <= 50 else np.isnan(values[1, index])
+
+
+def seeds_of(folder, method, *levels, steps=(100, 200, 300), **changes) -> None:
+    """A run for each level, which its return keeps throughout."""
+    for seed, level in enumerate(levels):
+        make_run(folder / f"{method}-{seed}", method=method, seed=seed, **changes)
+        with Logger(folder / f"{method}-{seed}") as logger:
+            for step in steps:
+                logger.scalars(step, {"episode/return": level})
+
+
+def test_a_method_is_the_mean_of_its_seeds_and_a_band_of_their_range(tmp_path):
+    seeds_of(tmp_path, "mummi", 10.0, 20.0, 60.0)
+    seeds_of(tmp_path, "mummi_b", 5.0)
+    score(tmp_path / "mummi-0", [3.0, 5.0], method="random")
+    (axes,) = drawn("methods", tmp_path).axes
+    assert labels(axes) == ["MuMMI, 3 seeds", "MuMMI-b, 1 seed", "random policy"]
+    mummi, other, chance = axes.lines
+    assert mummi.get_ydata() == pytest.approx(30.0) and other.get_ydata() == pytest.approx(5.0)
+    assert set(chance.get_ydata()) == {4.0}
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (10, 60)
+
+
+def test_where_a_seed_has_ended_the_line_is_dashed_and_said_so(tmp_path):
+    seeds_of(tmp_path, "mummi", 10.0, 30.0)
+    with Logger(tmp_path / "mummi-1") as logger:
+        logger.scalars(600, {"episode/return": 30.0})
+    (axes,) = drawn("methods", tmp_path).axes
+    assert labels(axes) == ["MuMMI, 2 seeds (dashed: fewer)"]
+    (whole,) = [line for line in axes.lines if line.get_linestyle() == "-"]
+    (fewer,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert whole.get_xdata().max() == pytest.approx(300, abs=5) == fewer.get_xdata().min()
+    assert fewer.get_xdata().max() == 600 and set(fewer.get_ydata()[1:]) == {30.0}
+
+
+def test_each_task_has_a_panel(tmp_path):
+    for task in ("walker_walk", "cup_catch"):
+        seeds_of(tmp_path / task, "mummi", 1.0, task=task)
+    titles = [axes.get_title() for axes in drawn("methods", tmp_path).axes]
+    assert titles == ["walker_walk", "cup_catch"]
+
+
+def test_the_return_stands_at_the_measured_share_with_its_interval(tmp_path):
+    returns = {0: [100.0, 140.0], 1: [200.0, 260.0]}
+    for seed, values in returns.items():
+        make_run(tmp_path / str(seed), seed=seed)
+        score(tmp_path / str(seed), values, "high", missing=0.7 + seed / 10)
+        score(tmp_path / str(seed), values, "none", step=1000 + 500 * seed)
+        score(tmp_path / str(seed), values, dropped=("rgb",), missing=0.5)
+    above, below = drawn("missing", tmp_path).axes
+    assert labels(above) == ["MuMMI, 2 seeds, step 1,000 to 1,500"]
+    (bars,) = above.containers
+    line, _, (stems,) = bars
+    assert line.get_xdata() == pytest.approx([0.0, 75.0])
+    episodes = np.concatenate(list(returns.values()))
+    half = 1.96 * np.std(episodes, ddof=1) / 2
+    assert line.get_ydata() == pytest.approx([175.0, 175.0])
+    low, high = stems.get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((175 - half, 175 + half))
+    crosses = above.lines[-1].get_ydata()
+    assert crosses.tolist() == [120.0, 230.0]
+    ticks = [text.get_text() for text in below.get_xticklabels()]
+    assert ticks == ["none", "rgb"] and below.containers[0][0].get_xdata().tolist() == [0, 1]
+
+
+def test_frozen_or_noisy_sensors_are_no_point_of_the_missing_rate(tmp_path):
+    make_run(tmp_path / "a")
+    score(tmp_path / "a", [1.0, 2.0])
+    noise = {"name": "noise", "rules": [{"rule": "noise", "modality": "rgb", "std": 9}]}
+    score(tmp_path / "a", [5.0, 6.0], "medium", script=noise)
+    (axes,) = drawn("missing", tmp_path).axes
+    assert axes.containers[0][0].get_ydata() == pytest.approx([1.5])
+
+
+@pytest.mark.parametrize("kind", ["methods", "missing"])
+def test_pictures_are_written_and_runs_of_two_kinds_refused(tmp_path, capsys, kind):
+    seeds_of(tmp_path / "runs", "mummi", 1.0, 2.0)
+    score(tmp_path / "runs" / "mummi-0", [1.0])
+    out = tmp_path / "new" / "picture.png"
+    flags = ["--runs", str(tmp_path / "runs"), "--kind", kind, "--out", str(out)]
+    plot.main(flags)
+    assert np.asarray(Image.open(out)).shape[1] > 600
+    seeds_of(tmp_path / "runs", "mummi_b", 1.0, background="none")
+    score(tmp_path / "runs" / "mummi_b-0", [1.0])
+    with pytest.raises(SystemExit):
+        plot.main(flags)
+    assert "runs of 2 kinds" in capsys.readouterr().err
+
+
+def test_without_an_evaluation_there_is_nothing_to_draw(tmp_path, capsys):
+    make_run(tmp_path / "a")
+    with pytest.raises(SystemExit):
+        plot.main(["--runs", str(tmp_path), "--kind", "missing"])
+    assert "is evaluated yet" in capsys.readouterr().err

@@ -1,0 +1,296 @@
+"""Tables of the paper from evaluated runs: python -m experiments.tables --runs runs."""
+
+import dataclasses
+import itertools
+import pathlib
+
+import numpy as np
+import tyro
+
+from experiments import paper_results
+from experiments.command_line import explain
+from experiments.scores import (
+    NAMES,
+    Pair,
+    Trained,
+    by_method,
+    comparable,
+    find,
+    in_order,
+    label,
+    pooled,
+    random_policy,
+)
+from experiments.typeset import RANDOM, Cell, Table, latex, markdown, records
+
+OURS = "this package"
+LEVELS = ("none", "medium", "high")
+ALL_TASKS = "all tasks"
+REPS = 2_000
+"""Bootstrap samples of each interval."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Tables of all evaluated runs: by missing data, with intervals, and by removed sensor.
+
+    Runs of one command share preset, missing data in training and background; anything else that
+    differs is marked in the tables.
+
+    Attributes:
+        runs: folders that are runs or hold runs, at any depth.
+        out: files to write, without ending: OUT.md, OUT.csv and OUT.tex.
+    """
+
+    runs: tuple[str, ...]
+    out: str = "docs/results/table1"
+
+
+def by_seed(texts: list[str]) -> str:
+    """One text where all are the same, else all of them in the order of seeds."""
+    return " / ".join(texts[:1] if len(set(texts)) == 1 else texts)
+
+
+def describe(pairs: list[Pair], random: bool = False) -> str:
+    """What stands behind a number: seeds, episodes, steps, and whatever is out of the ordinary."""
+    seeds = [str(score.seed if random else trained.config.seed) for trained, score in pairs]
+    episodes = by_seed([str(len(score.returns)) for _, score in pairs])
+    each = f"{episodes} episode{'s' * (episodes != '1')} each"
+    parts = [f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}", each]
+    if not random:
+        parts.append(f"step {by_seed([f'{score.step:,}' for _, score in pairs])}")
+        changed = by_seed([", ".join(trained.changed) or "no change" for trained, _ in pairs])
+        parts += [f"settings: {changed}"] * (changed != "no change")
+        parts += [
+            f"seed {trained.config.seed} has been trained to step {trained.latest:,} since"
+            for trained, score in pairs
+            if trained.latest > score.step
+        ]
+    return "; ".join(parts)
+
+
+def _cell(pairs: list[Pair], text: str, value: float, note: str, **numbers: float) -> Cell:
+    """A cell of trained agents; seeds that are not alike make it uneven."""
+    alike = {(score.step, len(score.returns), trained.changed) for trained, score in pairs}
+    stale = any(trained.latest > score.step for trained, score in pairs)
+    behind = {
+        "seeds": " ".join(str(trained.config.seed) for trained, _ in pairs),
+        "episodes": " ".join(str(len(score.returns)) for _, score in pairs),
+        "steps": " ".join(str(score.step) for _, score in pairs),
+    }
+    return Cell(text, value, note, stale or len(alike) > 1, behind | numbers)
+
+
+def mean_cell(pairs: list[Pair]) -> Cell:
+    """Mean ± standard deviation over the episodes of all seeds."""
+    mean, sd = float(pooled(pairs).mean()), float(pooled(pairs).std())
+    return _cell(pairs, f"{mean:.1f} ± {sd:.1f}", mean, describe(pairs), mean=mean, sd=sd)
+
+
+def random_cell(pairs: list[Pair]) -> Cell:
+    """The same of the random policy, which has no training seed and no step."""
+    mean, sd = float(pooled(pairs).mean()), float(pooled(pairs).std())
+    numbers = {"mean": mean, "sd": sd, "episodes": len(pooled(pairs))}
+    note = describe(pairs, random=True)
+    return Cell(f"{mean:.1f} ± {sd:.1f}", mean, note, numbers=numbers)
+
+
+def interquartile(scores: list[np.ndarray]) -> tuple[float, tuple[float, float] | None]:
+    """Interquartile mean over seeds and tasks and its 95 % interval.
+
+    Args:
+        scores: for each task, the mean return of each seed.
+
+    Returns:
+        The mean, and the percentile interval of a bootstrap stratified by task; none when a task
+        has a single seed, which says nothing of how another would do.
+    """
+    from rliable import library, metrics  # seconds to import
+
+    def statistic(*strata: np.ndarray) -> np.ndarray:
+        return np.array([metrics.aggregate_iqm(np.concatenate(strata))])
+
+    if min(map(len, scores)) < 2:
+        return float(statistic(*scores)[0]), None
+    state = np.random.get_state()
+    np.random.seed(0)  # rliable draws from NumPy's global generator
+    try:
+        points, intervals = library.get_interval_estimates({0: scores}, statistic, reps=REPS)
+    finally:
+        np.random.set_state(state)
+    low, high = intervals[0][:, 0]
+    return float(points[0][0]), (float(low), float(high))
+
+
+def interquartile_cell(groups: dict[str, list[Pair]], tasks: list[str]) -> Cell:
+    """Interquartile mean over the seeds of one or more tasks."""
+    scores = [np.array([np.mean(score.returns) for _, score in pairs]) for pairs in groups.values()]
+    value, interval = interquartile(scores)
+    notes = {task: describe(pairs) for task, pairs in groups.items()}
+    note = notes[next(iter(notes))]
+    if len(set(notes.values())) > 1 or list(notes) != tasks:
+        note = ". ".join(f"{task}: {text}" for task, text in notes.items())
+    pairs = [pair for group in groups.values() for pair in group]
+    if interval is None:
+        return _cell(pairs, f"{value:.1f} (no interval)", value, note, iqm=value)
+    low, high = interval
+    text = f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return _cell(pairs, text, value, note, iqm=value, low=low, high=high)
+
+
+def tables(runs: list[Trained]) -> list[Table]:
+    """All tables of evaluated runs that may be compared."""
+    found, chance = by_method(runs), random_policy(runs)
+    tasks = in_order((r.config.task for r in runs), paper_results.TABLE_1)
+    methods = in_order((method for _, method, _ in found), NAMES)
+    conditions = in_order((condition for *_, condition in found), LEVELS)
+    dropped = {s.condition for r in runs for s in r.scores if s.dropped}
+    removed = {c: c for c in conditions if c in dropped}
+    levels = {c: c for c in conditions if c not in removed}
+    columns = (*map(label, methods), *([RANDOM] if chance else []))
+    caption = (
+        "Mean ± standard deviation of the return over the episodes of all seeds, pooled; the "
+        "highest mean of a row is bold."
+    )
+    if chance:
+        caption += (
+            " The random policy reads no sensor, so one number stands for all rows of a task."
+        )
+
+    def means(name: str, title: str, head: str, conditions: dict[str, str]) -> Table:
+        cells = {}
+        for task in tasks:
+            for condition, shown in conditions.items():
+                for method in methods:
+                    if pairs := found.get((task, method, condition)):
+                        cells[(task, shown), label(method)] = mean_cell(pairs)
+                if task in chance and any(row == (task, shown) for row, _ in cells):
+                    cells[(task, shown), RANDOM] = random_cell(chance[task])
+        rows = tuple(dict.fromkeys(row for row, _ in cells))
+        return Table(name, OURS, title, caption, ("task", head), rows, columns, cells, True)
+
+    result = [means("returns", "Table I: returns with sensors missing", "missing data", levels)]
+    if reported := [task for task in paper_results.TABLE_1 if task in tasks]:
+        result.append(published(reported))
+    result.append(interquartile_table(found, tasks, methods, list(levels)))
+    if removed:
+        shown = {c: "all" for c in levels if c == "none"} | removed
+        result.append(means("removed", "Sensors removed entirely", "sensors", shown))
+    return [*result, compared(runs)]
+
+
+def published(tasks: list[str]) -> Table:
+    """The paper's Table I for some tasks."""
+    cells = {}
+    for task in tasks:
+        for level, numbers in paper_results.TABLE_1[task].items():
+            for method, (mean, sd) in zip(paper_results.METHODS, numbers, strict=True):
+                csv = {"mean": mean, "sd": sd, "episodes": paper_results.EPISODES}
+                cell = Cell(f"{mean:.1f} ± {sd:.1f}", mean, numbers=csv)
+                cells[(task, level), label(method)] = cell
+    caption = (
+        f"Not measured here: {paper_results.SOURCE}, the authors' own code, sizes and background "
+        "videos, after 2 million environment steps (in the text: episodes) with 37.5 % of the "
+        "data missing in training. Mean ± standard deviation over "
+        f"{paper_results.EPISODES} episodes of three seeds."
+    )
+    title, heads = "Published numbers, not ours", ("task", "missing data")
+    rows = tuple(itertools.product(tasks, LEVELS))
+    columns = tuple(map(label, paper_results.METHODS))
+    return Table("published", paper_results.SOURCE, title, caption, heads, rows, columns, cells)
+
+
+def interquartile_table(found: dict, tasks: list[str], methods: list[str], levels: list[str]):
+    """Interquartile means with intervals, over all tasks and for each."""
+    cells = {}
+    for name in [ALL_TASKS, *tasks] if len(tasks) > 1 else tasks:
+        chosen = tasks if name == ALL_TASKS else [name]
+        for level in levels:
+            for method in methods:
+                groups = {t: found[t, method, level] for t in chosen if (t, method, level) in found}
+                if groups:
+                    key = (name, level), label(method)
+                    cells[key] = interquartile_cell(groups, chosen)
+    caption = (
+        "Interquartile mean of the seeds' mean returns [95 % interval of a bootstrap over seeds, "
+        f"stratified by task, {REPS:,} samples, by rliable]; the highest of a row is bold. Returns "
+        "are not rescaled: those of every DeepMind Control task lie between 0 and 1,000. Of fewer "
+        "than four scores nothing is trimmed: it is the mean. A task with a single seed leaves no "
+        "interval, and with two or three seeds it is too narrow."
+    )
+    title, heads = "Interquartile means with intervals over seeds", ("task", "missing data")
+    rows, columns = tuple(dict.fromkeys(row for row, _ in cells)), tuple(map(label, methods))
+    return Table("iqm", OURS, title, caption, heads, rows, columns, cells, True)
+
+
+def compared(runs: list[Trained]) -> Table:
+    """For each method and task: seeds, steps and settings."""
+    methods = in_order((r.config.method for r in runs), NAMES)
+    tasks = in_order((r.config.task for r in runs), paper_results.TABLE_1)
+    cells = {}
+    for method, task in itertools.product(methods, tasks):
+        group = [r for r in runs if (r.config.method, r.config.task) == (method, task)]
+        if not group:
+            continue
+        config = group[0].config
+        steps = [sorted({s.step for s in r.scores if not s.random}) for r in group]
+        values = {
+            "seeds": ", ".join(str(r.config.seed) for r in group),
+            "evaluated at step": by_seed([" and ".join(f"{x:,}" for x in s) for s in steps]),
+            "last checkpoint": by_seed([f"{r.latest:,}" if r.latest else "–" for r in group]),
+            "preset": config.preset,
+            "missing in training": group[0].missing,
+            "background": config.background,
+            "changed settings": by_seed([", ".join(r.changed) or "–" for r in group]),
+        }
+        for column, text in values.items():
+            cells[(label(method), task), column] = Cell(text)
+    rows = tuple(dict.fromkeys(row for row, _ in cells))
+    columns = tuple(dict.fromkeys(column for _, column in cells))
+    caption = "A slash stands between seeds that differ."
+    return Table(
+        "compared", OURS, "What is compared", caption, ("method", "task"), rows, columns, cells
+    )
+
+
+def write(arguments: Arguments) -> str:
+    """Writes the three files; returns the Markdown.
+
+    Raises:
+        ValueError: no evaluated run, or runs that cannot be compared.
+        FileNotFoundError: a folder does not exist.
+    """
+    runs = find(arguments.runs)
+    evaluated = [r for r in runs if any(not score.random for score in r.scores)]
+    if not evaluated:
+        raise ValueError(
+            f"none of {len(runs)} runs is evaluated; python -m experiments.evaluate --logdir "
+            f"{runs[0].folder}"
+        )
+    kind = comparable(evaluated)
+    results = tables(evaluated)
+    head = f"# Results\n\nWritten by `python -m experiments.tables`. All runs: {kind}."
+    if left := [f"`{r.folder}`" for r in runs if r not in evaluated]:
+        head += f"\n\nNot evaluated, and left out: {', '.join(left)}."
+    text = "\n\n".join([head, *map(markdown, results)]) + "\n"
+    pathlib.Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
+    files = {
+        "md": text,
+        "csv": records(results),
+        "tex": "% needs \\usepackage{booktabs}\n" + "\n\n".join(map(latex, results)) + "\n",
+    }
+    for ending, content in files.items():
+        pathlib.Path(f"{arguments.out}.{ending}").write_text(content)
+    return text
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line, writes and prints the tables."""
+    with explain():
+        parsed = tyro.cli(Arguments, prog="python -m experiments.tables", args=arguments)
+        print(write(parsed))
+        print(f"tables: {parsed.out}.md, {parsed.out}.csv, {parsed.out}.tex")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Folders of runs as training and evaluation leave them, for the tests of tables and pictures."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from envs.dropout import load_script
+from experiments.evaluation import Result, write_json
+from mummi import run
+from mummi.config import Config
+from mummi.modality import Modality
+from mummi.presets import preset
+
+SENSORS = ("rgb", "touch")
+
+
+def make_run(logdir: pathlib.Path, **changes) -> Config:
+    """Writes config.yaml of a debug run; ``changes`` are settings."""
+    config = preset("debug", changes.get("task", "walker_walk"))
+    config = dataclasses.replace(config, logdir=str(logdir), **changes)
+    sensors = tuple(Modality(name, "vector", (2,)) for name in SENSORS)
+    run.save(logdir, run.Run(config, sensors, 2, load_script(config.missing).to_dict()))
+    return config
+
+
+def score(
+    logdir: pathlib.Path,
+    returns: Sequence[float],
+    name: str = "none",
+    *,
+    dropped: Sequence[str] = (),
+    missing: float = 0.0,
+    **changes,
+) -> None:
+    """Writes one file of eval/; ``changes`` replace entries of it."""
+    config = run.load(logdir).config
+    content = {
+        "task": config.task,
+        "method": config.method,
+        "seed": config.seed,
+        "evaluation_seed": config.seed,
+        "step": 1000,
+        "background": config.background,
+        "script": load_script(name).to_dict(),
+        "dropped": list(dropped),
+    }
+    count = len(returns)
+    result = Result(list(returns), [10] * count, [missing] * count, [{}] * count).to_dict()
+    file = f"without-{'-'.join(dropped)}" if dropped else name
+    if changes.get("method") == "random":
+        file = "random-policy"
+    write_json(logdir / "eval" / f"{file}.json", content | result | changes)
+
+
+def make_grid(folder: pathlib.Path, returns: Mapping[tuple[str, str, int], Sequence[float]]):
+    """A run with ``none`` evaluated for each (task, method, seed)."""
+    for (task, method, seed), values in returns.items():
+        logdir = folder / task / f"{method}-{seed}"
+        make_run(logdir, task=task, method=method, seed=seed)
+        score(logdir, values)
