@@ -17,6 +17,9 @@ _BUILDERS: dict[str, tuple[str, str]] = dict.fromkeys(
     ("envs.natural_mujoco", "NaturalMujoco"),
 )
 _BUILDERS["dummy"] = ("envs.dummy", "Dummy")
+_BUILDERS |= dict.fromkeys(
+    ("toy_laser_camera", "toy_front_rear", "toy_x_y"), ("envs.toy_world", "ToyWorld")
+)
 
 
 def tasks() -> list[str]:

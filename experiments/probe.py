@@ -91,29 +91,30 @@ def cross_decoding(
     }
 
 
-def overlap(first: np.ndarray, second: np.ndarray, neighbours: int = 10) -> float:
-    """How mixed two clouds are: the share of nearest neighbours from the other cloud over chance.
+def overlap(first: np.ndarray, second: np.ndarray, share: float = 0.05) -> float:
+    """How mixed two clouds are: of the nearest neighbours, how many are from the other cloud.
 
     Row n of both belongs to the same step, and a step is no neighbour of itself in either cloud,
-    so that chance is exactly one half. The measure is strict: it asks that the two differ by less
-    than the distance to the nearest steps, so it falls as N grows.
+    so that chance is exactly one half. Neighbours are the nearest ``share`` of all steps, so the
+    measure does not depend on N: it asks whether the clouds differ by less than the size of such
+    a neighbourhood.
 
     Args:
         first: [N, E].
-        second: [N, E].
-        neighbours: even number of neighbours; N must be larger. Memory grows with N².
+        second: [N, E]. Memory grows with N².
+        share: size of a neighbourhood, in (0, 0.5].
 
     Returns:
-        1 for identical clouds, 0 for clouds that lie apart; more than chance counts as 1.
+        Twice the fraction from the other cloud, at most 1: 1 for identical clouds, 0 for clouds
+        that lie apart.
 
     Raises:
-        ValueError: fewer steps than neighbours, or an odd number of them.
+        ValueError: fewer than 3 steps, or a share out of range.
     """
     count = len(first)
-    if neighbours < 2 or neighbours % 2 or count <= neighbours:
-        raise ValueError(
-            f"neighbours is {neighbours} of {count} steps; it must be even and smaller than that"
-        )
+    if count < 3 or not 0 < share <= 0.5:
+        raise ValueError(f"share is {share} of {count} steps; it needs (0, 0.5] and 3 steps")
+    neighbours = 2 * max(1, int(share * count))
     points = np.concatenate([first, second]).astype(float)
     points -= points.mean(0)
     square = np.square(points).sum(1)
@@ -122,8 +123,8 @@ def overlap(first: np.ndarray, second: np.ndarray, neighbours: int = 10) -> floa
     distance[step[:, None] == step] = np.inf
     nearest = np.argpartition(distance, neighbours, 1)[:, :neighbours]
     cloud = np.arange(2 * count) < count
-    share = (cloud[nearest] != cloud[:, None]).mean()
-    return float(min(1.0, 2 * share))
+    others = (cloud[nearest] != cloud[:, None]).mean()
+    return float(min(1.0, 2 * others))
 
 
 class Calibration(NamedTuple):

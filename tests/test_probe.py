@@ -83,17 +83,24 @@ def test_cross_decoding_scores_only_what_it_was_not_fitted_on():
 
 
 def test_overlap_of_identical_separate_and_half_mixed_clouds():
-    cloud = RANDOM.normal(size=(300, 3))
+    cloud, other = RANDOM.normal(size=(2, 300, 3))
+    first_half = np.arange(300)[:, None] < 150
     assert probe.overlap(cloud, cloud) == 1
     assert probe.overlap(cloud, cloud + 100) == 0
-    # Half of the steps agree and the others lie far apart.
-    moved = np.where(np.arange(300)[:, None] < 150, cloud, cloud + 100)
-    halves = probe.overlap(moved + 50 * (np.arange(300)[:, None] < 150), cloud * 1.0)
-    assert halves == 0
-    far = np.where(np.arange(300)[:, None] < 150, 1000.0, 0.0)
-    assert probe.overlap(cloud + far, moved + far) == pytest.approx(0.5)
-    other = RANDOM.normal(size=(300, 3))
+    # In the first half of the steps the clouds agree, in the second they lie apart.
+    islands = cloud + np.where(first_half, 1000, 0)
+    assert probe.overlap(islands, islands + np.where(first_half, 0, 100)) == pytest.approx(0.5)
     assert probe.overlap(cloud, other) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("offset", [1.0, 2.0])
+def test_overlap_depends_on_the_offset_and_not_on_the_number_of_steps(offset):
+    found = []
+    for count in (300, 1500):
+        first, second = RANDOM.normal(size=(2, count, 2))
+        found.append(probe.overlap(first, second + offset))
+    few, many = found
+    assert 0.1 < many < 0.95 and few == pytest.approx(many, abs=0.06)
 
 
 def test_overlap_is_that_of_a_slow_count():
@@ -104,13 +111,13 @@ def test_overlap_is_that_of_a_slow_count():
     for x, cloud, i in both:
         near = sorted((np.linalg.norm(x - y), c) for y, c, j in both if j != i)[:4]
         others += [c != cloud for _, c in near]
-    assert probe.overlap(first, second, 4) == pytest.approx(min(1, 2 * np.mean(others)))
+    assert probe.overlap(first, second, 0.05) == pytest.approx(min(1, 2 * np.mean(others)))
 
 
-@pytest.mark.parametrize("neighbours", [3, 0, 10])
-def test_overlap_says_what_it_cannot_count(neighbours):
-    with pytest.raises(ValueError, match=f"neighbours is {neighbours} of 10 steps"):
-        probe.overlap(np.zeros((10, 2)), np.zeros((10, 2)), neighbours)
+@pytest.mark.parametrize(("count", "share"), [(10, 0), (10, 0.6), (2, 0.1)])
+def test_overlap_says_what_it_cannot_count(count, share):
+    with pytest.raises(ValueError, match=f"share is {share} of {count} steps"):
+        probe.overlap(np.zeros((count, 2)), np.zeros((count, 2)), share)
 
 
 def test_calibrated_experts_have_z_one_and_overconfident_ones_more():
