@@ -40,7 +40,7 @@ def published(task: str) -> Config:
 _ROBUST_BEHAVIOR = {
     "actor": "clipped_normal",
     "min_std": 0.1,
-    "entropy": 1e-2,
+    "entropy": 3e-3,
     "normalise_returns": True,
     "slow_critic": 0.02,
     "exploration": 0.1,

@@ -131,7 +131,11 @@ class Replay:
             old.unlink(missing_ok=True)
 
     def sample(self, batch: int, length: int) -> dict[str, np.ndarray]:
-        """Draws windows uniformly from all windows that lie inside one episode.
+        """Draws windows that lie inside one episode, so that every step is about as likely.
+
+        The start is uniform from T - 1 steps before an episode to its last step, and moved to the
+        nearest possible one: uniform over the possible starts, an episode's first step would be
+        drawn T times more seldom than one in the middle.
 
         The data is left as recorded: ``is_first`` is true only where an episode begins, so the
         learner decides on the state at the start of a window. The arrays are new at every call.
@@ -148,7 +152,7 @@ class Replay:
         """
         with self._lock:
             lengths = np.fromiter((e.length for e in self._stored), np.int64, self.episodes)
-            ends = np.cumsum(np.maximum(lengths - length + 1, 0))
+            ends = np.cumsum(np.where(lengths >= length, lengths + length - 1, 0))
             if not ends.size or ends[-1] == 0:
                 raise ValueError(
                     f"cannot sample windows of {length} steps: the longest of {self.episodes} "
@@ -156,8 +160,9 @@ class Replay:
                 )
             draws = self._random.integers(ends[-1], size=batch)
             rows = np.searchsorted(ends, draws, side="right")
-            # Counted back from the episode's last possible start: ends[row] - 1 is that start.
-            starts = lengths[rows] - length - (ends[rows] - 1 - draws)
+            # Counted back from the episode's last step: ends[row] - 1 is the draw that means it.
+            starts = lengths[rows] - 1 - (ends[rows] - 1 - draws)
+            starts = np.clip(starts, 0, lengths[rows] - length)
             sources = [self._stored[row].arrays for row in rows]
         # Episodes never change, so the copying needs no lock and does not hold up add().
         result = {}

@@ -117,15 +117,30 @@ def test_a_window_is_a_part_of_one_episode_and_every_key_shows_the_same_steps(tm
         assert_same({key: a[b] for key, a in batch.items()}, window)
 
 
-def test_windows_are_drawn_uniformly_over_all_that_exist(tmp_path):
+def test_a_windows_start_is_drawn_evenly_and_moved_into_its_episode(tmp_path):
     replay = make_replay(tmp_path)
     for i, length in enumerate((2, 4, 9, 3)):
         replay.add(make_episode(length, 100.0 * i), i)
-    windows = [100 + s for s in range(2)] + [200 + s for s in range(7)] + [300]
+    expected = {}
+    for i, length in ((1, 4), (2, 9), (3, 3)):
+        for start in range(-2, length):
+            name = 100 * i + min(max(start, 0), length - 3)
+            expected[name] = expected.get(name, 0) + 1
     drawn = replay.sample(20_000, 3)["reward"][:, 0].astype(int)
     names, counts = np.unique(drawn, return_counts=True)
-    assert names.tolist() == windows
-    assert scipy.stats.chisquare(counts).pvalue > 1e-3
+    assert names.tolist() == list(expected)
+    shares = np.array(list(expected.values())) / sum(expected.values())
+    assert scipy.stats.chisquare(counts, 20_000 * shares).pvalue > 1e-3
+
+
+def test_the_ends_of_an_episode_are_as_likely_as_its_middle(tmp_path):
+    replay = make_replay(tmp_path)
+    replay.add(make_episode(250), 0)
+    steps = replay.sample(20_000, 24)["reward"].astype(int).ravel()
+    counts = np.bincount(steps, minlength=250)
+    middle = counts[50:200].mean()
+    np.testing.assert_allclose(counts[[0, -1]], middle, rtol=0.1)
+    assert counts.max() < 2.2 * middle
 
 
 def test_a_window_longer_than_every_episode_is_refused(tmp_path):
