@@ -14,7 +14,7 @@ METHODS = {
 ``mummi.observation.OBJECTIVES``."""
 
 Preset = Literal["paper", "published", "modern", "laptop", "debug"]
-Method = Literal["mummi", "mummi_b", "mssm_e", "dreamer", "cvrl"]
+Method = Literal[*METHODS]
 
 
 @dataclasses.dataclass(frozen=True)
