@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array
 
 from mummi import run
-from mummi.behavior import Behavior, flatten_states
+from mummi.behavior import Behavior, Option, flatten_states
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.modality import Modality
@@ -41,6 +41,7 @@ class Carry(NamedTuple):
     state: State
     action: Array
     count: Array
+    option: Option
 
 
 class Agent:
@@ -148,7 +149,8 @@ class Agent:
     def start(self, batch: int) -> Carry:
         """What acting remembers before the first step of ``batch`` robots."""
         action = jnp.zeros((batch, self.action_size))
-        return Carry(self.model.rssm.initial(batch), action, jnp.zeros((), jnp.int32))
+        option = Option(action, jnp.zeros(batch, jnp.int32))
+        return Carry(self.model.rssm.initial(batch), action, jnp.zeros((), jnp.int32), option)
 
     def _act(
         self, params, carry: Carry, values, available, is_first, key: Array, explore: bool
@@ -171,9 +173,11 @@ class Agent:
         noise = jax.random.normal(keys[1], carry.action.shape) if explore else 0.0
         action = self.behavior.act(params.actor, state.feature, noise)
         action = plan(self.config.mpc, self.behavior, params, state, action, keys[2])
+        option = carry.option
         if explore:
-            action = self.behavior.exploration_noise(action, keys[3])
-        return action, Carry(state, action, carry.count + 1)
+            option = option._replace(left=jnp.where(is_first, 0, option.left))
+            action, option = self.behavior.explore(action, option, keys[3])
+        return action, Carry(state, action, carry.count + 1, option)
 
 
 def nest(batch: Mapping[str, np.ndarray]) -> dict:

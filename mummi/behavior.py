@@ -1,6 +1,7 @@
 """Actor and critic trained in imagination (Dreamer; MuMMI, appendix A)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import distrax
 import jax
@@ -52,6 +53,17 @@ def _bound_backward(x, gradient):
 
 
 bound.defvjp(lambda x: (bound(x), x), _bound_backward)
+
+
+LONGEST_OPTION = 16
+"""Most steps that a random action of ``Behavior.explore`` lasts."""
+
+
+class Option(NamedTuple):
+    """A random action [B, A] that is held, and for how many steps more [B]."""
+
+    action: Array
+    left: Array
 
 
 class Behavior:
@@ -204,10 +216,26 @@ class Behavior:
         }
         return actor_loss + value_loss, (target, metrics)
 
-    def exploration_noise(self, action: Array, key: Array) -> Array:
-        """Action [..., A] with Gaussian exploration noise, clipped to [-1, 1]."""
-        noisy = distrax.Normal(action, self.config.exploration).sample(seed=key)
-        return jnp.clip(noisy, -1.0, 1.0)
+    def explore(self, action: Array, option: Option, key: Array) -> tuple[Array, Option]:
+        """The action [B, A] for collecting data: with Gaussian noise, or a random one that lasts.
+
+        A random action is drawn from the whole range and held, for n steps or more with
+        probability 1 / n, at most ``LONGEST_OPTION`` (Dabney et al., 2021). It knocks the robot
+        out of a stable pose as noise at single steps would not.
+        """
+        c = self.config
+        keys = jax.random.split(key, 4)
+        noisy = distrax.Normal(action, c.exploration).sample(seed=keys[0])
+        action = jnp.clip(noisy, -1.0, 1.0)
+        begins = (option.left <= 0) & jax.random.bernoulli(
+            keys[1], c.exploration_options, option.left.shape
+        )
+        length = 1.0 / jax.random.uniform(keys[2], option.left.shape, minval=1e-6)
+        length = jnp.minimum(length, LONGEST_OPTION).astype(jnp.int32)
+        fresh = jax.random.uniform(keys[3], action.shape, minval=-1.0, maxval=1.0)
+        held = jnp.where(begins[:, None], fresh, option.action)
+        left = jnp.where(begins, length, option.left)
+        return jnp.where((left > 0)[:, None], held, action), Option(held, jnp.maximum(left - 1, 0))
 
 
 def flatten_states(states: State) -> State:

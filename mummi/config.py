@@ -127,6 +127,8 @@ class BehaviorConfig:
         normalise_returns: divide the actor's returns by max(1, P95 - P5) (DreamerV3).
         slow_critic: share of the critic that the slow critic takes an update; 0 for no slow critic.
         exploration: std of the noise added to actions while training data is collected.
+        exploration_options: probability of each step, while training data is collected, that a
+            random action begins, which then lasts for some steps (temporally extended ε-greedy).
         actor_rate: Adam's step size for the actor.
         value_rate: Adam's step size for the critic.
         clip: largest norm of either gradient.
@@ -148,6 +150,7 @@ class BehaviorConfig:
     normalise_returns: bool = False
     slow_critic: float = 0.0
     exploration: float = 0.3
+    exploration_options: float = 0.0
     actor_rate: float = 8e-5
     value_rate: float = 8e-5
     clip: float = 100.0

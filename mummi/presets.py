@@ -44,6 +44,7 @@ _ROBUST_BEHAVIOR = {
     "normalise_returns": True,
     "slow_critic": 0.02,
     "exploration": 0.1,
+    "exploration_options": 0.03,
 }
 _ROBUST_MODEL = {
     "fused_prior": False,

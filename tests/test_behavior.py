@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from small import ACTION_SIZE, MODALITIES, random_parameters, small_config
 
-from mummi.behavior import Behavior, bound, lambda_return
+from mummi.behavior import LONGEST_OPTION, Behavior, Option, bound, lambda_return
 from mummi.rssm import State
 from mummi.world_model import WorldModel
 
@@ -249,15 +250,47 @@ def test_the_clipped_normal_keeps_mean_and_std_in_their_bounds():
     assert c.min_std <= std.min() < 0.2 and 0.9 < std.max() <= c.max_std
 
 
+def no_option(batch):
+    return Option(jnp.zeros((batch, ACTION_SIZE)), jnp.zeros(batch, jnp.int32))
+
+
 @pytest.mark.parametrize("name", ["debug", "paper"])
 def test_actions_and_noisy_actions_stay_in_the_cube(name):
     behavior, _, actor, _ = build(name)
     features = jax.random.normal(KEY, (200, 8))
     mode = behavior.act(actor, features, 0.0)
     sampled = behavior.act(actor, features, 3 * jax.random.normal(KEY, mode.shape))
-    noisy = behavior.exploration_noise(mode, KEY)
+    noisy, _ = behavior.explore(mode, no_option(200), KEY)
     for action in (mode, sampled, noisy):
         assert action.shape == (200, ACTION_SIZE) and np.abs(action).max() <= 1
     inner = np.abs(mode) < 0.3
-    spread = (noisy - mode)[inner].std()
+    # Debug explores with options, too, which begin at 3 % of the steps.
+    spread = scipy.stats.median_abs_deviation((noisy - mode)[inner], scale="normal")
     np.testing.assert_allclose(spread, behavior.config.exploration, rtol=0.25)
+
+
+def test_random_actions_begin_by_chance_and_last_as_drawn():
+    behavior, *_ = build(exploration=0.0, exploration_options=0.1)
+    batch, steps = 400, 60
+    mode = 0.5 * jnp.ones((batch, ACTION_SIZE))
+    explore = jax.jit(behavior.explore)
+    option, taken = no_option(batch), []
+    for key in jax.random.split(KEY, steps):
+        action, option = explore(mode, option, key)
+        taken.append(np.asarray(action))
+    taken = np.stack(taken)
+    held = (taken != 0.5).all(-1)
+    new = held & np.pad((taken[1:] != taken[:-1]).any(-1), ((1, 0), (0, 0)), constant_values=True)
+    free = ~held | new
+    np.testing.assert_allclose(new.sum() / free.sum(), 0.1, rtol=0.1)
+    assert np.abs(taken[new].mean(0)).max() < 0.05  # over the whole cube, evenly
+    np.testing.assert_allclose(taken[new].std(0), np.sqrt(1 / 3), rtol=0.05)
+    lengths = []
+    for k in range(batch):
+        for start in np.flatnonzero(new[: steps - LONGEST_OPTION, k]):
+            same = (taken[start : start + LONGEST_OPTION + 1, k] == taken[start, k]).all(-1)
+            lengths.append(len(same) if same.all() else int(np.argmin(same)))
+    lengths = np.array(lengths)
+    assert lengths.max() == LONGEST_OPTION
+    for n in (2, 4, 8, LONGEST_OPTION):
+        np.testing.assert_allclose((lengths >= n).mean(), 1 / n, atol=0.03)
