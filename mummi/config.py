@@ -29,11 +29,11 @@ class ModelConfig:
         image_kernels: their kernel sizes; a kernel equal to its stride cuts patches.
         image_strides: their strides.
         vector_widths: units of the layers over vectors.
-        encoder_activation: activation of encoders and decoders: relu, elu or silu.
         decoder_widths: channels that the decoder of an image or depth map starts from, and those
             after each transposed convolution but the last.
         decoder_kernels: kernel sizes of the transposed convolutions.
         decoder_strides: their strides.
+        encoder_activation: activation of encoders and decoders: relu, elu or silu.
         expert_units: units of the layer between encoder and Gaussian expert; 0 for none.
         fused: size of s^f; with concatenation the size of each sensor's features.
         stoch: size of s^c.
