@@ -123,15 +123,18 @@ def agreement(agent: Agent, parameters, recording: Recording, seed: int) -> dict
     Returns:
         R² by sensor that the map was fitted on, then by sensor whose latents it decodes (both
         also ``all``), averaged over the physical state's dimensions; -1 stands for all below.
+        Empty where there is nothing to tell: too few steps, or nothing that moved.
 
     Raises:
-        ValueError: nothing was recorded, or nothing moved.
+        ValueError: nothing was recorded.
     """
     episodes = recording.episodes()
-    latents = alone_features(agent, parameters, episodes, seed)
     truth = np.concatenate(list(episodes["truth"].values()), -1)[episodes["real"]]
     blocks = np.random.default_rng(seed).permutation(-(-len(truth) // BLOCK))
     fit = np.repeat(blocks % 2 == 0, BLOCK)[: len(truth)]
+    if fit.all() or not np.ptp(truth[~fit], axis=0).any():
+        return {}
+    latents = alone_features(agent, parameters, episodes, seed)
     table: dict[str, dict] = {name: {} for name in latents}
     for (fitted, decoded), score in probe.cross_decoding(latents, truth, fit, PENALTY).items():
         table[fitted][decoded] = max(score, -1.0)

@@ -87,9 +87,7 @@ class Progress:
         parts += [f"{speed[0]:.0f} steps/s", f"{speed[1]:.1f} updates/s"]
         if self._console.is_terminal:
             self._bar.update(self._task, completed=step, description="  ".join(parts))
-        elif line and now[1:] == self._printed:
-            pass
-        elif line or scores or now[0] - self._line > LINE_EVERY:
+        elif scores or now[0] - self._line > LINE_EVERY or (line and now[1:] != self._printed):
             self._line, self._printed = now[0], now[1:]
             left = (self._total - step) / max(speed[0], 1e-9)
             parts += [f"{updates} updates", f"{left / 60:.1f} min left"]

@@ -111,6 +111,18 @@ def test_the_table_says_whose_map_reads_whose_latents(monkeypatch):
     assert show(table).row_count == len(latents)
 
 
+def test_where_nothing_moves_or_too_little_was_seen_there_is_nothing_to_tell():
+    agent, state, recording = record(episodes=2)
+    for rows in (*recording._episodes, *recording._running):
+        for *_, truth in rows:
+            truth["step"][:] = 1.0
+    assert agreement(agent, state, recording, SEED) == {}
+    with environments(1) as pool:
+        short = Recording(random_actor(pool.action_size, 0), pool)
+        short(pool.reset())
+    assert agreement(agent, state, short, SEED) == {}
+
+
 def test_only_so_many_episodes_are_kept():
     _, _, recording = record(episodes=LIMIT + 4)
     assert len(recording.episodes()["real"]) == LIMIT
