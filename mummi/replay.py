@@ -131,11 +131,10 @@ class Replay:
             old.unlink(missing_ok=True)
 
     def sample(self, batch: int, length: int) -> dict[str, np.ndarray]:
-        """Draws windows that lie inside one episode, so that every step is about as likely.
+        """Draws windows that start at any recorded step, so that every step is equally likely.
 
-        The start is uniform from T - 1 steps before an episode to its last step, and moved to the
-        nearest possible one: uniform over the possible starts, an episode's first step would be
-        drawn T times more seldom than one in the middle.
+        A window that reaches the end of its episode goes on with the episode recorded next, and
+        after the newest with the oldest, so that episodes shorter than a window serve as well.
 
         The data is left as recorded: ``is_first`` is true only where an episode begins, so the
         learner decides on the state at the start of a window. The arrays are new at every call.
@@ -148,28 +147,28 @@ class Replay:
             The keys of an episode, each an array [B, T, ...].
 
         Raises:
-            ValueError: when no episode has ``length`` steps.
+            ValueError: when nothing has been recorded.
         """
+        pieces = []
         with self._lock:
-            lengths = np.fromiter((e.length for e in self._stored), np.int64, self.episodes)
-            ends = np.cumsum(np.where(lengths >= length, lengths + length - 1, 0))
-            if not ends.size or ends[-1] == 0:
-                raise ValueError(
-                    f"cannot sample windows of {length} steps: the longest of {self.episodes} "
-                    f"episodes in {self._directory} has {lengths.max(initial=0)}"
-                )
-            draws = self._random.integers(ends[-1], size=batch)
-            rows = np.searchsorted(ends, draws, side="right")
-            # Counted back from the episode's last step: ends[row] - 1 is the draw that means it.
-            starts = lengths[rows] - 1 - (ends[rows] - 1 - draws)
-            starts = np.clip(starts, 0, lengths[rows] - length)
-            sources = [self._stored[row].arrays for row in rows]
+            if not self._stored:
+                raise ValueError(f"cannot sample: there is no episode in {self._directory}")
+            ends = np.cumsum([episode.length for episode in self._stored])
+            starts = self._random.integers(ends[-1], size=batch)
+            for b, start in enumerate(starts):
+                row = int(np.searchsorted(ends, start, side="right"))
+                first, filled = start - ends[row] + self._stored[row].length, 0
+                while filled < length:
+                    _, whole, arrays = self._stored[row]
+                    count = min(whole - first, length - filled)
+                    pieces.append((b, filled, arrays, first, count))
+                    row, first, filled = (row + 1) % self.episodes, 0, filled + count
         # Episodes never change, so the copying needs no lock and does not hold up add().
         result = {}
         for key, (shape, dtype) in self._layout.items():
             out = result[key] = np.empty((batch, length, *shape), dtype)
-            for b, (arrays, start) in enumerate(zip(sources, starts, strict=True)):
-                out[b] = arrays[key][start : start + length]
+            for b, at, arrays, first, count in pieces:
+                out[b, at : at + count] = arrays[key][first : first + count]
         return result
 
     def state(self) -> dict[str, Any]:
