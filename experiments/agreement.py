@@ -123,12 +123,15 @@ def agreement(agent: Agent, parameters, recording: Recording, seed: int) -> dict
     Returns:
         R² by sensor that the map was fitted on, then by sensor whose latents it decodes (both
         also ``all``), averaged over the physical state's dimensions; -1 stands for all below.
-        Empty where there is nothing to tell: too few steps, or nothing that moved.
+        Empty where there is nothing to tell: no physical state is known, too few steps, or
+        nothing that moved.
 
     Raises:
         ValueError: nothing was recorded.
     """
     episodes = recording.episodes()
+    if not episodes["truth"]:
+        return {}
     truth = np.concatenate(list(episodes["truth"].values()), -1)[episodes["real"]]
     blocks = np.random.default_rng(seed).permutation(-(-len(truth) // BLOCK))
     fit = np.repeat(blocks % 2 == 0, BLOCK)[: len(truth)]

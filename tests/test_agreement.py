@@ -123,6 +123,13 @@ def test_where_nothing_moves_or_too_little_was_seen_there_is_nothing_to_tell():
     assert agreement(agent, state, short, SEED) == {}
 
 
+def test_where_the_physical_state_is_not_known_there_is_nothing_to_tell():
+    agent, state, recording = record(episodes=2)
+    for rows in (*recording._episodes, *recording._running):
+        rows[:] = [(*seen, {}) for *seen, _ in rows]
+    assert agreement(agent, state, recording, SEED) == {}
+
+
 def test_only_so_many_episodes_are_kept():
     _, _, recording = record(episodes=LIMIT + 4)
     assert len(recording.episodes()["real"]) == LIMIT
