@@ -1,14 +1,17 @@
 """Simulated tasks by name."""
 
+import dataclasses
 import difflib
 import importlib
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from envs.base import Environment, TimeStep
 
-__all__ = ["Environment", "TimeStep", "make", "tasks"]
+__all__ = ["Environment", "TimeStep", "make", "options", "tasks"]
 
 # Task name to the module and class that build it, imported when the task is made, so that a
 # simulator that is not installed costs only its own tasks.
@@ -20,6 +23,10 @@ _BUILDERS["dummy"] = ("envs.dummy", "Dummy")
 _BUILDERS |= dict.fromkeys(
     ("toy_laser_camera", "toy_front_rear", "toy_x_y"), ("envs.toy_world", "ToyWorld")
 )
+_BUILDERS["table_wiping"] = ("envs.table_wiping", "TableWiping")
+
+# Arguments that every task takes; its others are its options.
+_COMMON = {"task", "seed", "image_size", "background", "training", "action_repeat"}
 
 
 def tasks() -> list[str]:
@@ -34,7 +41,51 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
         hint = f", did you mean {close[0]!r}?" if close else ";"
         raise ValueError(f"unknown task {task!r}{hint} Tasks are {', '.join(tasks())}")
     module, builder = _BUILDERS[name]
-    return name, getattr(importlib.import_module(module), builder)
+    try:
+        return name, getattr(importlib.import_module(module), builder)
+    except ModuleNotFoundError as error:
+        package = error.name.partition(".")[0]
+        raise ModuleNotFoundError(
+            f"task {name!r} needs {package}, which is not installed: "
+            "pip install -r requirements.txt",
+            name=package,
+        ) from error
+
+
+def options(task: str, **changes: Any) -> Any:
+    """The settings that only this task has, as a frozen dataclass with the docstring of the task.
+
+    Args:
+        task: one of ``tasks()``.
+        **changes: settings other than the task's defaults; as read from a file, a list stands for
+            a tuple and a mapping for the changed fields of a dataclass.
+
+    Raises:
+        ValueError: for a setting that the task does not have.
+        ModuleNotFoundError: when the task's simulator is not installed.
+    """
+    name, build = _builder(task)
+    own = {
+        parameter.name: parameter
+        for parameter in inspect.signature(build).parameters.values()
+        if parameter.name not in _COMMON
+    }
+    for option, value in changes.items():
+        if option not in own:
+            close = difflib.get_close_matches(option, own, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"unknown option {option!r} of task {name!r} "
+                f"(its options are {', '.join(own) or 'none'}){hint}"
+            )
+        if isinstance(value, Mapping):
+            changes[option] = dataclasses.replace(own[option].default, **value)
+        elif isinstance(value, list):
+            changes[option] = tuple(value)
+    fields = [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in own.values()]
+    kind = dataclasses.make_dataclass("Options", fields, frozen=True)
+    kind.__doc__ = build.__doc__
+    return kind(**changes)
 
 
 def make(
@@ -46,6 +97,7 @@ def make(
     background: str = "natural",
     training: bool = True,
     action_repeat: int | None = None,
+    **changes: Any,
 ) -> Environment:
     """Makes a task.
 
@@ -60,24 +112,27 @@ def make(
             path to a video, a picture, or a folder of them.
         training: draw backgrounds from the training clips, which share none with evaluation.
         action_repeat: control steps for each action; None takes the task's own.
+        **changes: settings that only this task has, as ``options`` takes them.
 
     Returns:
         The environment; its first call must be ``reset``.
 
     Raises:
-        ValueError: for an unknown task (with the nearest name), or an argument the task or the
-            dropout script refuses.
+        ValueError: for an unknown task or option (with the nearest name), or an argument the task
+            or the dropout script refuses.
+        ModuleNotFoundError: when the task's simulator is not installed.
     """
     name, build = _builder(task)
     task_seed, dropout_seed = np.random.SeedSequence(seed).generate_state(2)
-    options = {} if action_repeat is None else {"action_repeat": action_repeat}
+    repeat = {} if action_repeat is None else {"action_repeat": action_repeat}
     environment = build(
         name,
         seed=int(task_seed),
         image_size=image_size,
         background=background,
         training=training,
-        **options,
+        **repeat,
+        **vars(options(task, **changes)),
     )
     if isinstance(missing, str) and missing == "none":
         return environment

@@ -37,6 +37,9 @@ class TimeStep:
 class Environment(Protocol):
     """The interface of every task in this package.
 
+    A task that has a scripted expert also has a method ``expert_action`` without arguments, which
+    gives its action, float [action_size], for the present state.
+
     Attributes:
         modalities: the sensor streams, in the order in which they are fused.
         action_size: number of action dimensions; every dimension spans [-1, 1].
@@ -57,7 +60,10 @@ class Environment(Protocol):
         """A picture for people of the present state, [size, size, 3] uint8."""
 
     def truth(self) -> Mapping[str, np.ndarray]:
-        """The physical state by name, each float32 [n], for diagnostics; no agent is shown it."""
+        """The physical state by name, each float32 [n], for diagnostics; no agent is shown it.
+
+        Empty where it is not known, as on a real robot; the diagnostics then say nothing.
+        """
 
     def close(self) -> None:
         """Frees the simulator and its rendering context."""

@@ -23,7 +23,7 @@ numbers of its own. Steps are agent steps of the episode, the reset is step 0. A
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,11 @@ class Dropout:
     def truth(self) -> Mapping[str, np.ndarray]:
         """The physical state of the environment, which no failure touches."""
         return self._environment.truth()
+
+    @property
+    def expert_action(self) -> Callable[[], np.ndarray]:
+        """The environment's ``expert_action``; an AttributeError where it has none."""
+        return self._environment.expert_action
 
     def close(self) -> None:
         """Closes the environment."""

@@ -81,6 +81,10 @@ class Dummy:
         """The step of the episode, as ``step`` [1]."""
         return {"step": np.array([self._step], np.float32)}
 
+    def expert_action(self) -> np.ndarray:
+        """The best action, [2]."""
+        return np.ones(self.action_size)
+
     def close(self) -> None:
         """Nothing to free."""
 

@@ -199,21 +199,22 @@ class ParallelEnvironments:
         )
 
     def render(self, size: int) -> list[np.ndarray]:
-        """A picture of each environment, [size, size, 3] uint8; black where a worker has died.
-
-        Raises:
-            Exception: the first that an environment raised.
-        """
+        """A picture of each environment, [size, size, 3] uint8; black where a worker has died."""
         black = np.zeros((size, size, 3), np.uint8)
         return [black if p is None else p for p in self._ask("render", size)]
 
     def truth(self) -> list[Mapping[str, np.ndarray] | None]:
-        """The physical state of each environment, by name; None where a worker has died.
-
-        Raises:
-            Exception: the first that an environment raised.
-        """
+        """The physical state of each environment, by name; None where a worker has died."""
         return self._ask("truth")
+
+    def expert_action(self) -> np.ndarray:
+        """What the task's scripted expert does in each environment, float32 [K, action_size].
+
+        It is zeros where a worker has died; a task without an expert is a ValueError.
+        """
+        idle = np.zeros(self.action_size)
+        actions = [idle if a is None else a for a in self._ask("expert_action")]
+        return np.array(actions, np.float32)
 
     def close(self) -> None:
         """Closes the environments and ends their processes."""
@@ -235,7 +236,7 @@ class ParallelEnvironments:
                 answers.append(worker.receive())
             except WorkerDied:
                 answers.append(None)
-            except Exception as error:  # raised when every answer has been read
+            except Exception as error:  # the first is raised when every answer has been read
                 errors.append(error)
         if errors:
             raise errors[0]

@@ -43,10 +43,17 @@ class Host:
         self._memory = memory
         self._index = index
         self._row = None
+        self._task = task
         self.environment = envs.make(task, seed=seed, **kwargs)
 
     def answer(self, command: str, argument: int | None = None) -> Any:
-        """Obeys ``spec``, ``reset``, ``step``, ``truth`` or ``render`` (argument: the size)."""
+        """Obeys ``spec``, ``reset``, ``step``, ``truth``, ``expert_action`` or ``render``.
+
+        The argument of ``render`` is the size.
+
+        Raises:
+            ValueError: ``expert_action`` of a task that has no expert.
+        """
         if command == "spec":
             env = self.environment
             return env.modalities, env.action_size, env.action_repeat
@@ -54,6 +61,10 @@ class Host:
             return self.environment.render(argument)
         if command == "truth":
             return self.environment.truth()
+        if command == "expert_action":
+            if not hasattr(self.environment, "expert_action"):
+                raise ValueError(f"task {self._task!r} has no scripted expert")
+            return self.environment.expert_action()
         return self._advance(command)
 
     def _advance(self, command: str) -> dict[str, float]:

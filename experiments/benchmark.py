@@ -5,9 +5,8 @@ import json
 import os
 import pathlib
 import tempfile
-import time
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ import envs
 from envs.parallel import ParallelEnvironments
 from experiments import flops
 from experiments.command_line import explain
+from experiments.timing import Cost, Row, fastest
 from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
 from mummi.episode import layout
@@ -52,54 +52,6 @@ class Arguments:
     out: str = ""
 
 
-class Cost(NamedTuple):
-    """Seconds that one run took, by the clock and of processor time in this process."""
-
-    wall: float
-    cpu: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One measured ratio.
-
-    Attributes:
-        stage: one of the stages.
-        rate: what is done, per second of the clock.
-        unit: what the rate counts.
-        meaning: what the ratio compares.
-        target: the ratio that the stage is to reach, or "".
-        ratio: by the clock.
-        ratio_cpu: by processor time, which other processes disturb less; None where the work is
-            done by other processes or another device.
-    """
-
-    stage: str
-    rate: float
-    unit: str
-    meaning: str
-    target: str
-    ratio: float
-    ratio_cpu: float | None = None
-
-
-def fastest(
-    repeats: int, *calls: Callable[[], object], prepare: Callable[[], object] = lambda: None
-) -> list[Cost]:
-    """The least cost of each call over runs in turn; ``prepare`` runs before each turn, untimed."""
-    costs = []
-    for _ in range(repeats):
-        prepare()
-        costs.append([_cost(call) for call in calls])
-    return [Cost(*np.min(runs, 0)) for runs in zip(*costs, strict=True)]
-
-
-def _cost(call) -> Cost:
-    wall, cpu = time.perf_counter(), time.process_time()
-    jax.block_until_ready(call())
-    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
-
-
 def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row]:
     """One environment step against its physics and one render, and two workers against one.
 
@@ -111,6 +63,8 @@ def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row
     Raises:
         ValueError: the task has no raw physics to compare with.
     """
+    if config.task == "table_wiping":
+        return wiping_rows(config, repeats)
     from envs.natural_mujoco import TASKS
     from envs.rendering import Renderer, mujoco
 
@@ -167,6 +121,53 @@ def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row
     gain = 2 * single.wall / double.wall
     meaning = "throughput of two workers / of one"
     return [*rows, Row("env", 2 * steps / double.wall, "agent steps", meaning, ">= 1.7", gain)]
+
+
+def wiping_rows(config: Config, repeats: int, steps: int = 20) -> list[Row]:
+    """One control step with both pictures against its physics and against robosuite's rendering.
+
+    Args:
+        config: settings of the environment.
+        repeats: runs of each.
+        steps: control steps of a run.
+    """
+    from envs.table_scene import ROBOT, WORKSPACE
+    from envs.table_simulator import TableSimulator, Wipe, load_controller_config
+
+    environment = envs.make(
+        config.task, image_size=config.image_size, action_repeat=1, **config.env
+    )
+    physics = TableSimulator(1000, True, np.random.SeedSequence(0))
+    original = Wipe(
+        "Panda",
+        controller_configs=load_controller_config(default_controller="OSC_POSE"),
+        camera_names=[WORKSPACE, ROBOT],
+        camera_heights=config.image_size,
+        camera_widths=config.image_size,
+        hard_reset=False,
+        ignore_done=True,
+    )
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, environment.action_size))
+    worlds = environment, physics, original
+    runs = [lambda w=world: [w.step(action) for action in actions] for world in worlds]
+
+    def reset():
+        for world in worlds:
+            world.reset()
+
+    reset()
+    for run in runs:
+        run()  # robosuite compiles its kernels at the first steps of a process
+    step, raw, default = fastest(repeats, *runs, prepare=reset)
+    environment.close()
+    original.close()
+    rows = []
+    for name, limit in (("physics", raw), ("default rendering", default)):
+        milliseconds = [f"{1000 * cost.cpu / steps:.1f}" for cost in (step, limit)]
+        meaning = f"time / robosuite's {name}: {' / '.join(milliseconds)} CPU ms"
+        ratios = step.wall / limit.wall, step.cpu / limit.cpu
+        rows.append(Row("env", steps / step.wall, "control steps", meaning, "", *ratios))
+    return rows
 
 
 def replay_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
@@ -266,7 +267,7 @@ def draw(
 def benchmark(arguments: Arguments) -> list[Row]:
     """Measures the stages asked for."""
     config = preset(arguments.preset, arguments.task.removeprefix("dmc_"))
-    environment = envs.make(config.task, image_size=config.image_size)
+    environment = envs.make(config.task, image_size=config.image_size, **config.env)
     sensors = (environment.modalities, environment.action_size)
     environment.close()
     rows = []

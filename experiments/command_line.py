@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import tyro
 
-from envs import tasks
+import envs
 from mummi.config import METHODS, Config
 from mummi.presets import PRESETS, preset
 
@@ -21,26 +22,57 @@ def parse_config(arguments: list[str] | None = None) -> Config:
     """The run's settings: the preset's for the task, changed by the flags.
 
     Raises:
-        ValueError: an unknown task, method or preset, with the nearest name.
+        ValueError: an unknown task, method, preset or option of the task, with the nearest name.
         SystemExit: another mistake in the flags, which is printed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     name = _peek(arguments, "preset") or "paper"
     task = (_peek(arguments, "task") or Config.task).removeprefix("dmc_")
     _require("preset", name, PRESETS)
-    _require("task", task, tasks())
+    _require("task", task, envs.tasks())
     _require("method", _peek(arguments, "method") or Config.method, METHODS)
     default = preset(name, task)
-    config = tyro.cli(
-        Config,
+    named = [word for word in arguments if word.startswith("--env.")]
+    if named or {"--help", "-h"} & set(arguments):
+        options = _options(task, default.env, named)
+        kind = type(options)
+    else:  # without the seconds that the import of the simulator takes
+        options, kind = default.env, tyro.conf.Suppress[tyro.conf.Fixed[dict[str, object]]]
+    field = ("env", kind, dataclasses.field(default_factory=lambda: options))
+    flags = dataclasses.make_dataclass("Config", [field], bases=(Config,), frozen=True)
+    flags.__doc__ = Config.__doc__
+    parsed = tyro.cli(
+        flags,
         prog="python -m experiments.train",
-        description=f"Trains an agent. Tasks: {', '.join(tasks())}.",
-        default=default,
+        description=f"Trains an agent. Tasks: {', '.join(envs.tasks())}.",
+        default=flags(**vars(default) | {"env": options}),
         args=arguments,
         config=(tyro.conf.FlagConversionOff,),
     )
-    logdir = config.logdir or f"runs/{task}/{config.method}-{config.preset}-{config.seed}"
-    return dataclasses.replace(config, task=task, logdir=logdir)
+    logdir = parsed.logdir or f"runs/{task}/{parsed.method}-{parsed.preset}-{parsed.seed}"
+    env = _changed(parsed.env) if dataclasses.is_dataclass(parsed.env) else parsed.env
+    return Config(**vars(parsed) | {"task": task, "logdir": logdir, "env": env})
+
+
+def _options(task: str, preset_changes: dict, named: list[str]):
+    """The task's options as the preset has them.
+
+    A flag in ``named`` for an option that the task lacks is a ValueError, which tells those it has.
+    """
+    names = [re.split(r"[.=]", flag)[1].replace("-", "_") for flag in named]
+    envs.options(task, **dict.fromkeys(names))
+    return envs.options(task, **preset_changes)
+
+
+def _changed(options) -> dict[str, object]:
+    """What differs from the defaults, as it stands in config.yaml."""
+    result = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value != field.default:
+            plain = list(value) if isinstance(value, tuple) else value
+            result[field.name] = _changed(value) if dataclasses.is_dataclass(value) else plain
+    return result
 
 
 def _require(kind: str, name: str, known: Iterable[str]) -> None:
@@ -104,7 +136,7 @@ def explain() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         raise SystemExit(130) from None
-    except (ValueError, FloatingPointError, OSError, RuntimeError) as error:
+    except (ValueError, FloatingPointError, OSError, RuntimeError, ModuleNotFoundError) as error:
         if os.environ.get("MUMMI_TRACEBACK"):
             raise
         print(f"error: {error} (MUMMI_TRACEBACK=1 shows where)", file=sys.stderr)

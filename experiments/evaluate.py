@@ -3,7 +3,8 @@
 import dataclasses
 import pathlib
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from envs.dropout import load_script
-from envs.parallel import Batch
+from envs.parallel import Batch, ParallelEnvironments
 from experiments.agreement import Recording, agreement, show
 from experiments.command_line import explain
 from experiments.evaluation import (
@@ -20,10 +21,12 @@ from experiments.evaluation import (
     Result,
     agent_actor,
     evaluation_environments,
+    expert_actor,
     random_actor,
     rollout,
     write_json,
 )
+from experiments.scores import condition_name
 from experiments.video import panels
 from mummi import run
 from mummi.agent import Agent
@@ -44,9 +47,11 @@ class Arguments:
         missing: sensor dropout scripts, one row each: none, medium, high, published_medium,
             published_high, or YAML files.
         drop: sensors removed entirely, one row each; rgb+depth removes both in one row.
+        drop_missing: sensor dropout scripts of what is left, a row of each --drop for each.
         episodes: episodes of each row.
         video: write a video of the first episode of each row.
         random: add the row of the random policy.
+        expert: add the row of the task's scripted expert, which knows the true state.
         agreement: with the row none, also decode the physical state from each sensor alone and
             across sensors, into agreement.json.
         background: as in training by default; natural, none or a path.
@@ -57,9 +62,11 @@ class Arguments:
     logdir: str
     missing: tuple[str, ...] = ("none", "medium", "high")
     drop: tuple[str, ...] = ()
+    drop_missing: tuple[str, ...] = ("none",)
     episodes: int = 30
     video: bool = False
     random: bool = False
+    expert: bool = False
     agreement: bool = True
     background: str | None = None
     seed: int | None = None
@@ -72,7 +79,7 @@ class Condition(NamedTuple):
     name: str
     missing: str
     hidden: tuple[str, ...] = ()
-    random: bool = False
+    policy: Literal["agent", "random", "expert"] = "agent"
 
     @property
     def file(self) -> str:
@@ -86,7 +93,8 @@ def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
     Raises:
         ValueError: an unknown modality, or two rows of one name.
     """
-    rows = [Condition("random policy", "none", random=True)] if arguments.random else []
+    rows = [Condition("random policy", "none", policy="random")] * arguments.random
+    rows += [Condition("scripted expert", "none", policy="expert")] * arguments.expert
     for script in arguments.missing:
         rows.append(Condition(load_script(script).name, script))
     for names in arguments.drop:
@@ -96,9 +104,11 @@ def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
                 raise ValueError(
                     f"unknown modality {name!r} in --drop; this task has {', '.join(modalities)}"
                 )
-        rows.append(Condition(f"without {', '.join(hidden)}", "none", hidden))
+        for script in arguments.drop_missing:
+            name = condition_name(hidden, load_script(script).name)
+            rows.append(Condition(name, script, hidden))
     if not rows:
-        raise ValueError("nothing to evaluate: give --missing, --drop or --random")
+        raise ValueError("nothing to evaluate: give --missing, --drop, --random or --expert")
     files = [row.file for row in rows]
     for row in rows:
         if files.count(row.file) > 1:
@@ -130,21 +140,25 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
         "background": config.background,
     }
     count = min(arguments.envs, arguments.episodes)
+
+    def actor(row: Condition, environments: ParallelEnvironments) -> Act:
+        if row.policy == "random":
+            return random_actor(record.action_size, seed)
+        if row.policy == "expert":
+            return expert_actor(environments)
+        return agent_actor(agent, state, count, seed)
+
     console, results = Console(), {}
     decoded = None
     for row in rows:
         with console.status(f"{row.name}: {arguments.episodes} episodes") as status:
-            if row.random:
-                act = random_actor(record.action_size, seed)
-            else:
-                act = agent_actor(agent, state, count, seed)
             keep = arguments.agreement and row.name == "none"
             options = (arguments, count, seed, status, keep)
-            result, frames, recording = run_condition(config, row, act, *options)
+            result, frames, recording = run_condition(config, row, actor, *options)
         console.print(f"{row.name}: {result.mean:.1f}")
         results[row.name] = result
         content = common | {
-            "method": "random" if row.random else config.method,
+            "method": config.method if row.policy == "agent" else row.policy,
             "script": load_script(row.missing).to_dict(),
             "dropped": list(row.hidden),
         }
@@ -165,7 +179,7 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
 def run_condition(
     config: Config,
     row: Condition,
-    act: Act,
+    actor: Callable[[Condition, ParallelEnvironments], Act],
     arguments: Arguments,
     count: int,
     seed: int,
@@ -176,6 +190,7 @@ def run_condition(
     recording of what was seen if that is asked for."""
     frames, over, done = [], False, 0
     with evaluation_environments(config, count, seed, row.missing) as environments:
+        act = actor(row, environments)
         recording = Recording(act, environments) if keep else None
 
         def watch(batch: Batch):
@@ -196,7 +211,8 @@ def table(config, step: int, results: dict[str, Result]) -> Table:
     """The results as a table for the terminal."""
     title = f"{config.task}, {config.method}, seed {config.seed}, step {step}"
     view = Table(title=title)
-    for column in ("sensors", "missing", "return", "± sd", "95 % interval", "episodes"):
+    last = list(dict.fromkeys(name for result in results.values() for name in result.last))
+    for column in ("sensors", "missing", "return", "± sd", "95 % interval", *last, "episodes"):
         view.add_column(column, justify="left" if column == "sensors" else "right")
     for name, result in results.items():
         view.add_row(
@@ -205,6 +221,7 @@ def table(config, step: int, results: dict[str, Result]) -> Table:
             f"{result.mean:.1f}",
             f"{result.std:.1f}",
             f"{result.mean - result.interval:.1f} to {result.mean + result.interval:.1f}",
+            *(f"{result.last[n]:.2f}" if n in result.last else "–" for n in last),
             str(len(result.returns)),
         )
     return view

@@ -45,6 +45,12 @@ class Result:
         return float(np.std(self.returns))
 
     @property
+    def last(self) -> dict[str, float]:
+        """Mean over episodes of each number of ``info``, of those episodes that have it."""
+        names = dict.fromkeys(name for info in self.info for name in info)
+        return {n: float(np.mean([i[n] for i in self.info if n in i])) for n in names}
+
+    @property
     def interval(self) -> float:
         """Half width of the 95 % interval of the mean (normal approximation)."""
         return (
@@ -64,6 +70,7 @@ class Result:
             "missing": float(np.mean(self.missing)),
             "returns": self.returns,
             "successes": successes,
+            "last": self.last,
             "lengths": self.lengths,
         }
 
@@ -106,6 +113,14 @@ def random_actor(action_size: int, seed: int) -> Act:
         return random.uniform(-1, 1, (len(batch.reward), action_size)).astype(np.float32)
 
     return act
+
+
+def expert_actor(environments: ParallelEnvironments) -> Act:
+    """The task's scripted expert, which knows the true state of the environments.
+
+    Its first action raises a ValueError where the task has none.
+    """
+    return lambda batch: environments.expert_action()
 
 
 def rollout(
@@ -180,7 +195,7 @@ def evaluation_environments(
     config: Config, count: int, seed: int, missing="none", **changes
 ) -> ParallelEnvironments:
     """``count`` environments on seeds and background clips that training never uses."""
-    settings = {
+    settings = config.env | {
         "image_size": config.image_size,
         "background": config.background,
         "action_repeat": config.action_repeat,

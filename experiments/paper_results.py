@@ -1,6 +1,7 @@
 """Numbers that the paper reports, to stand beside ours and never among them."""
 
 SOURCE = "Chen, Lee and Soh (2021), Table I"
+SOURCE_2 = "Chen, Lee and Soh (2021), Table II"
 
 METHODS = ("mummi", "mummi_b", "cvrl", "dreamer")
 """Columns of Table I."""
@@ -36,3 +37,14 @@ TABLE_1 = {
     },
 }
 """Task -> missing data -> (mean, standard deviation) of the return for each of ``METHODS``."""
+
+METHODS_2 = ("mummi", "mummi_b", "mssm_e")
+"""Columns of Table II."""
+
+TABLE_2 = {
+    "all modalities (medium missing)": ((61.4, 70.4), (48.8, 40.5), (60.9, 56.1)),
+    "all modalities (fully observed)": ((60.6, 69.9), (47.9, 37.2), (64.9, 85.3)),
+    "robot camera (medium missing)": ((57.8, 69.8), (62.1, 93.7), (64.0, 95.9)),
+    "robot camera (fully observed)": ((65.9, 76.9), (69.2, 97.2), (60.4, 98.2)),
+}
+"""Sensors of Table Wiping -> (mean, standard deviation) of the return for each of ``METHODS_2``."""

@@ -81,9 +81,13 @@ def over_seeds(curves: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
     return grid, np.stack([np.interp(grid, *c, right=np.nan) for c in curves])
 
 
-def random_return(logdir: pathlib.Path) -> float | None:
-    """Mean return of the random policy, where ``evaluate --random`` measured it."""
-    path = logdir / "eval" / "random-policy.json"
+UNTRAINED = {"random": ("random policy", ":"), "expert": ("scripted expert", "-.")}
+"""Policies without training: their names in evaluations and the styles of their lines."""
+
+
+def untrained_return(logdir: pathlib.Path, policy: str) -> float | None:
+    """Mean return of the ``random`` or ``expert`` policy, where ``evaluate`` measured it."""
+    path = logdir / "eval" / f"{UNTRAINED[policy][0].replace(' ', '-')}.json"
     return json.loads(path.read_text())["mean"] if path.is_file() else None
 
 
@@ -97,14 +101,22 @@ def seeds(count: int) -> str:
     return f"{count} seed{'s' * (count > 1)}"
 
 
-def chance(axes: Axes, value: float) -> None:
-    """The line of the random policy."""
-    axes.axhline(value, color="black", linestyle=":", label="random policy")
+def untrained(axes: Axes, values: dict[str, float | None]) -> None:
+    """Lines of policies without training, whose mean returns are given by ``UNTRAINED``'s names."""
+    for policy, (label, style) in UNTRAINED.items():
+        if (value := values.get(policy)) is not None:
+            axes.axhline(value, color="black", linestyle=style, label=label)
+
+
+def untrained_of(task: str, runs: list[scores.Trained]) -> dict[str, float]:
+    """Mean return of each policy without training that was evaluated on a task."""
+    found = {policy: scores.scripted(runs, policy).get(task) for policy in UNTRAINED}
+    return {policy: scores.pooled(pairs).mean() for policy, pairs in found.items() if pairs}
 
 
 def finish(axes: Axes, title: str, x: str) -> None:
     """Labels and grid of one panel."""
-    axes.set(xlabel=x, ylabel="return", ylim=(0, None), title=title)
+    axes.set(xlabel=x, ylabel="return", ylim=(min(0.0, axes.dataLim.ymin), None), title=title)
     axes.grid(alpha=0.3)
 
 
@@ -122,7 +134,7 @@ def legend_below(axes: Axes, columns: int) -> None:
 def draw_runs(arguments: Arguments) -> Figure:
     """One curve a run, and its evaluations as points."""
     figure, axes = plt.subplots(figsize=(7, 4), dpi=120, layout="constrained")
-    tasks, baselines = [], []
+    tasks, baselines = [], {policy: [] for policy in UNTRAINED}
     for index, name in enumerate(arguments.runs):
         logdir, shade = pathlib.Path(name), f"C{index}"
         config = run.load(logdir).config
@@ -133,10 +145,10 @@ def draw_runs(arguments: Arguments) -> Figure:
         axes.plot(steps, mean, color=shade, label=label)
         axes.plot(*curve(rows, "evaluation/return"), "o", color=shade, markersize=4)
         tasks.append(config.task)
-        if (baseline := random_return(logdir)) is not None:
-            baselines.append(baseline)
-    if baselines:
-        chance(axes, float(np.mean(baselines)))
+        for policy, values in baselines.items():
+            if (value := untrained_return(logdir, policy)) is not None:
+                values.append(value)
+    untrained(axes, {policy: np.mean(values) for policy, values in baselines.items() if values})
     finish_curves(axes, arguments.title or ", ".join(sorted(set(tasks))))
     axes.legend(fontsize=8)
     return figure
@@ -158,7 +170,6 @@ def draw_methods(arguments: Arguments) -> Figure:
     figure, axes = panels(-(-len(tasks) // 3), min(3, len(tasks)), arguments.title or kind)
     for unused in axes.flat[len(tasks) :]:
         unused.set_axis_off()
-    baselines = scores.random_policy(runs)
     for panel, task in zip(axes.flat, tasks, strict=False):
         mine = [r for r in runs if r.config.task == task]
         for method in scores.in_order((r.config.method for r in mine), scores.NAMES):
@@ -173,8 +184,7 @@ def draw_methods(arguments: Arguments) -> Figure:
             panel.plot(steps[:whole], mean[:whole], color=color(method), label=label)
             low, high = values[:, :whole].min(0), values[:, :whole].max(0)
             panel.fill_between(steps[:whole], low, high, color=color(method), alpha=0.2, lw=0)
-        if task in baselines:
-            chance(panel, scores.pooled(baselines[task]).mean())
+        untrained(panel, untrained_of(task, runs))
         finish_curves(panel, task)
         legend_below(panel, 2)
     figure.supxlabel(
@@ -197,11 +207,11 @@ def errorbar(axes: Axes, x: list[float], cells: list[list[scores.Pair]], **style
 
 def draw_missing(arguments: Arguments) -> Figure:
     """One column a task: the return against missing readings, and with each sensor removed."""
-    runs = [r for r in scores.find(arguments.runs) if any(not s.random for s in r.scores)]
+    runs = [r for r in scores.find(arguments.runs) if any(s.policy == "agent" for s in r.scores)]
     if not runs:
         raise ValueError(f"no run in {', '.join(arguments.runs)} is evaluated yet")
     kind = scores.comparable(runs)
-    found, baselines = scores.by_method(runs), scores.random_policy(runs)
+    found = scores.by_method(runs)
     tasks = scores.in_order((task for task, *_ in found), TABLE_1)
     methods = scores.in_order((method for _, method, _ in found), scores.NAMES)
     removed = scores.in_order((s.condition for r in runs for s in r.scores if s.dropped), ())
@@ -222,8 +232,7 @@ def draw_missing(arguments: Arguments) -> Figure:
                 places = [ticks.index(name) + 0.7 * aside for name in shown]
                 errorbar(column[1], places, [cells[name] for name in shown], fmt="o", **style)
         for panel in column:
-            if task in baselines:
-                chance(panel, scores.pooled(baselines[task]).mean())
+            untrained(panel, untrained_of(task, runs))
         finish(column[0], task, "missing readings in the evaluation (%)")
         if removed:
             finish(column[1], "", "sensors removed entirely")

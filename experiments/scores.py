@@ -5,7 +5,8 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +27,13 @@ SHOWN_ELSEWHERE = {"method", "seed", "missing", "background"}
 """Settings that tables name anyway, so that they are no change from the preset."""
 
 
+def condition_name(dropped: Sequence[str], script: str) -> str:
+    """Name of a condition: of what is removed entirely, and of the script of sensor dropout."""
+    if not dropped:
+        return script
+    return f"without {', '.join(dropped)}" + f"; {script}" * (script != "none")
+
+
 @dataclasses.dataclass(frozen=True)
 class Score:
     """One file of ``experiments.evaluate``: episodes of one run under one condition.
@@ -36,9 +44,10 @@ class Score:
         background: behind the robot in the evaluation.
         script: sensor dropout of the evaluation.
         dropped: sensors removed entirely.
-        random: the random policy acted.
+        policy: who acted: agent, random or expert.
         missing: share of sensor readings that did not arrive.
         returns: of each episode.
+        last: mean over episodes of each number in ``TimeStep.info`` at their ends.
     """
 
     seed: int
@@ -46,14 +55,15 @@ class Score:
     background: str
     script: dict
     dropped: tuple[str, ...]
-    random: bool
+    policy: Literal["agent", "random", "expert"]
     missing: float
     returns: tuple[float, ...]
+    last: dict[str, float]
 
     @property
     def condition(self) -> str:
         """Name of the condition."""
-        return f"without {', '.join(self.dropped)}" if self.dropped else self.script["name"]
+        return condition_name(self.dropped, self.script["name"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,9 +144,10 @@ def _scores(folder: pathlib.Path) -> Iterator[Score]:
                 background=content["background"],
                 script=content["script"],
                 dropped=tuple(content["dropped"]),
-                random=content["method"] == "random",
+                policy=policy if (policy := content["method"]) in ("random", "expert") else "agent",
                 missing=content["missing"],
                 returns=tuple(content["returns"]),
+                last=content.get("last", {}),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -193,21 +204,21 @@ def by_method(runs: list[Trained]) -> dict[tuple[str, str, str], list[Pair]]:
     cells = {}
     for trained in runs:
         for score in trained.scores:
-            if not score.random:
+            if score.policy == "agent":
                 key = (trained.config.task, trained.config.method, score.condition)
                 cells.setdefault(key, []).append((trained, score))
     return cells
 
 
-def random_policy(runs: list[Trained]) -> dict[str, list[Pair]]:
-    """Task -> evaluations of the random policy, one for each evaluation seed.
+def scripted(runs: list[Trained], policy: str) -> dict[str, list[Pair]]:
+    """Task -> evaluations of the policy ``random`` or ``expert``, one for each evaluation seed.
 
-    Runs of several methods measure the same random episodes when their seeds are the same.
+    Runs of several methods measure the same episodes when their seeds are the same.
     """
     found = {}
     for trained in runs:
         for score in trained.scores:
-            if score.random:
+            if score.policy == policy:
                 seeds = found.setdefault(trained.config.task, {})
                 best = seeds.get(score.seed)
                 if best is None or len(score.returns) > len(best[1].returns):

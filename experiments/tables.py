@@ -3,11 +3,13 @@
 import dataclasses
 import itertools
 import pathlib
+from typing import Literal
 
 import numpy as np
 import tyro
 
 from experiments import paper_results
+from experiments.cells import by_seed, describe, mean_cell, numbers_cell, untrained_cell
 from experiments.command_line import explain
 from experiments.scores import (
     NAMES,
@@ -18,12 +20,11 @@ from experiments.scores import (
     find,
     in_order,
     label,
-    pooled,
-    random_policy,
+    scripted,
 )
-from experiments.typeset import RANDOM, Cell, Table, latex, markdown, records
+from experiments.typeset import OURS, RANDOM, Cell, Table, latex, markdown, records
+from experiments.wiping_table import WIPING, wiping_tables
 
-OURS = "this package"
 LEVELS = ("none", "medium", "high")
 ALL_TASKS = "all tasks"
 REPS = 2_000
@@ -34,65 +35,23 @@ REPS = 2_000
 class Arguments:
     """Tables of all evaluated runs: by missing data, with intervals, and by removed sensor.
 
+    Table II is that of Table Wiping alone. It has the rows that
+    --missing none medium --drop workspace_rgb --drop-missing none medium --random --expert gives
+    in experiments.evaluate.
+
     Runs of one command share preset, missing data in training and background; anything else that
     differs is marked in the tables.
 
     Attributes:
         runs: folders that are runs or hold runs, at any depth.
-        out: files to write, without ending: OUT.md, OUT.csv and OUT.tex.
+        out: files to write, without ending: OUT.md, OUT.csv and OUT.tex; by default
+            docs/results/table1 or docs/results/table2.
+        table: number of the paper's table.
     """
 
     runs: tuple[str, ...]
-    out: str = "docs/results/table1"
-
-
-def by_seed(texts: list[str]) -> str:
-    """One text where all are the same, else all of them in the order of seeds."""
-    return " / ".join(texts[:1] if len(set(texts)) == 1 else texts)
-
-
-def describe(pairs: list[Pair], random: bool = False) -> str:
-    """What stands behind a number: seeds, episodes, steps, and whatever is out of the ordinary."""
-    seeds = [str(score.seed if random else trained.config.seed) for trained, score in pairs]
-    episodes = by_seed([str(len(score.returns)) for _, score in pairs])
-    each = f"{episodes} episode{'s' * (episodes != '1')} each"
-    parts = [f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}", each]
-    if not random:
-        parts.append(f"step {by_seed([f'{score.step:,}' for _, score in pairs])}")
-        changed = by_seed([", ".join(trained.changed) or "no change" for trained, _ in pairs])
-        parts += [f"settings: {changed}"] * (changed != "no change")
-        parts += [
-            f"seed {trained.config.seed} has been trained to step {trained.latest:,} since"
-            for trained, score in pairs
-            if trained.latest > score.step
-        ]
-    return "; ".join(parts)
-
-
-def _cell(pairs: list[Pair], text: str, value: float, note: str, **numbers: float) -> Cell:
-    """A cell of trained agents; seeds that are not alike make it uneven."""
-    alike = {(score.step, len(score.returns), trained.changed) for trained, score in pairs}
-    stale = any(trained.latest > score.step for trained, score in pairs)
-    behind = {
-        "seeds": " ".join(str(trained.config.seed) for trained, _ in pairs),
-        "episodes": " ".join(str(len(score.returns)) for _, score in pairs),
-        "steps": " ".join(str(score.step) for _, score in pairs),
-    }
-    return Cell(text, value, note, stale or len(alike) > 1, behind | numbers)
-
-
-def mean_cell(pairs: list[Pair]) -> Cell:
-    """Mean ± standard deviation over the episodes of all seeds."""
-    mean, sd = float(pooled(pairs).mean()), float(pooled(pairs).std())
-    return _cell(pairs, f"{mean:.1f} ± {sd:.1f}", mean, describe(pairs), mean=mean, sd=sd)
-
-
-def random_cell(pairs: list[Pair]) -> Cell:
-    """The same of the random policy, which has no training seed and no step."""
-    mean, sd = float(pooled(pairs).mean()), float(pooled(pairs).std())
-    numbers = {"mean": mean, "sd": sd, "episodes": len(pooled(pairs))}
-    note = describe(pairs, random=True)
-    return Cell(f"{mean:.1f} ± {sd:.1f}", mean, note, numbers=numbers)
+    out: str = ""
+    table: Literal[1, 2] = 1
 
 
 def interquartile(scores: list[np.ndarray]) -> tuple[float, tuple[float, float] | None]:
@@ -132,15 +91,15 @@ def interquartile_cell(groups: dict[str, list[Pair]], tasks: list[str]) -> Cell:
         note = ". ".join(f"{task}: {text}" for task, text in notes.items())
     pairs = [pair for group in groups.values() for pair in group]
     if interval is None:
-        return _cell(pairs, f"{value:.1f} (no interval)", value, note, iqm=value)
+        return numbers_cell(pairs, f"{value:.1f} (no interval)", value, note, iqm=value)
     low, high = interval
     text = f"{value:.1f} [{low:.1f}, {high:.1f}]"
-    return _cell(pairs, text, value, note, iqm=value, low=low, high=high)
+    return numbers_cell(pairs, text, value, note, iqm=value, low=low, high=high)
 
 
 def tables(runs: list[Trained]) -> list[Table]:
-    """All tables of evaluated runs that may be compared."""
-    found, chance = by_method(runs), random_policy(runs)
+    """Table I and what goes with it, of evaluated runs that may be compared."""
+    found, chance = by_method(runs), scripted(runs, "random")
     tasks = in_order((r.config.task for r in runs), paper_results.TABLE_1)
     methods = in_order((method for _, method, _ in found), NAMES)
     conditions = in_order((condition for *_, condition in found), LEVELS)
@@ -165,7 +124,7 @@ def tables(runs: list[Trained]) -> list[Table]:
                     if pairs := found.get((task, method, condition)):
                         cells[(task, shown), label(method)] = mean_cell(pairs)
                 if task in chance and any(row == (task, shown) for row, _ in cells):
-                    cells[(task, shown), RANDOM] = random_cell(chance[task])
+                    cells[(task, shown), RANDOM] = untrained_cell(chance[task])
         rows = tuple(dict.fromkeys(row for row, _ in cells))
         return Table(name, OURS, title, caption, ("task", head), rows, columns, cells, True)
 
@@ -176,7 +135,7 @@ def tables(runs: list[Trained]) -> list[Table]:
     if removed:
         shown = {c: "all" for c in levels if c == "none"} | removed
         result.append(means("removed", "Sensors removed entirely", "sensors", shown))
-    return [*result, compared(runs)]
+    return result
 
 
 def published(tasks: list[str]) -> Table:
@@ -233,7 +192,7 @@ def compared(runs: list[Trained]) -> Table:
         if not group:
             continue
         config = group[0].config
-        steps = [sorted({s.step for s in r.scores if not s.random}) for r in group]
+        steps = [sorted({s.step for s in r.scores if s.policy == "agent"}) for r in group]
         values = {
             "seeds": ", ".join(str(r.config.seed) for r in group),
             "evaluated at step": by_seed([" and ".join(f"{x:,}" for x in s) for s in steps]),
@@ -261,15 +220,21 @@ def write(arguments: Arguments) -> str:
         FileNotFoundError: a folder does not exist.
     """
     runs = find(arguments.runs)
-    evaluated = [r for r in runs if any(not score.random for score in r.scores)]
+    if arguments.table == 2:
+        runs = [r for r in runs if r.config.task == WIPING]
+        if not runs:
+            raise ValueError(f"--table 2 is of {WIPING}, and no run in --runs is")
+    evaluated = [r for r in runs if any(score.policy == "agent" for score in r.scores)]
     if not evaluated:
         raise ValueError(
             f"none of {len(runs)} runs is evaluated; python -m experiments.evaluate --logdir "
             f"{runs[0].folder}"
         )
     kind = comparable(evaluated)
-    results = tables(evaluated)
-    head = f"# Results\n\nWritten by `python -m experiments.tables`. All runs: {kind}."
+    results = (wiping_tables if arguments.table == 2 else tables)(evaluated)
+    results.append(compared(evaluated))
+    command = f"python -m experiments.tables{' --table 2' * (arguments.table == 2)}"
+    head = f"# Results\n\nWritten by `{command}`. All runs: {kind}."
     if left := [f"`{r.folder}`" for r in runs if r not in evaluated]:
         head += f"\n\nNot evaluated, and left out: {', '.join(left)}."
     text = "\n\n".join([head, *map(markdown, results)]) + "\n"
@@ -288,6 +253,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line, writes and prints the tables."""
     with explain():
         parsed = tyro.cli(Arguments, prog="python -m experiments.tables", args=arguments)
+        out = parsed.out or f"docs/results/table{parsed.table}"
+        parsed = dataclasses.replace(parsed, out=out)
         print(write(parsed))
         print(f"tables: {parsed.out}.md, {parsed.out}.csv, {parsed.out}.tex")
 

@@ -145,7 +145,12 @@ class Trainer:
             progress = stack.enter_context(Progress(config.steps, self._step, self._updates))
             while self._step < config.steps and not stop.requested:
                 if self._step < config.prefill or not self._replay.episodes:
-                    actions = random.uniform(-1, 1, actions.shape).astype(np.float32)
+                    if config.prefill_from == "demonstrations":
+                        noise = random.normal(0, config.behavior.exploration, actions.shape)
+                        actions = np.clip(environments.expert_action() + noise, -1, 1)
+                    else:
+                        actions = random.uniform(-1, 1, actions.shape)
+                    actions = actions.astype(np.float32)
                 else:
                     device_actions, carry = self._agent.act(
                         self._state, carry, batch.values, batch.available, batch.is_first, key, True
@@ -241,6 +246,7 @@ class Trainer:
             recording = Recording(act, environments)
             result = rollout(recording, environments, config.evaluate_episodes)
         scores = {"evaluation/return": result.mean, "evaluation/std": result.std}
+        scores |= {f"evaluation/{name}": value for name, value in result.last.items()}
         decoded = agreement(self._agent, self._state, recording, config.seed)
         for fitted, row in decoded.items():
             scores |= {f"decoding/{fitted}_to_{name}": score for name, score in row.items()}
@@ -283,8 +289,11 @@ def train(config: Config) -> pathlib.Path:
                 missing=config.missing,
                 background=config.background,
                 action_repeat=config.action_repeat,
+                **config.env,
             )
         )
+        if config.prefill_from == "demonstrations":
+            environments.expert_action()  # refused for a task without an expert
         sensors = (environments.modalities, environments.action_size)
         run.open_run(logdir, run.Run(config, *sensors, load_script(config.missing).to_dict()))
         logger = stack.enter_context(Logger(logdir))

@@ -8,6 +8,8 @@ import string
 from collections import Counter
 from collections.abc import Iterable
 
+OURS = "this package"
+"""Source of numbers that were measured here."""
 RANDOM = "random policy"
 """Column that is no method: it is never bold, and its footnotes are told apart."""
 

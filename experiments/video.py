@@ -11,12 +11,24 @@ from mummi.modality import Modality
 PANEL = 192
 """Height and width of a panel in pixels."""
 _CAPTION = 16
+_BAR = 8
 _MISSING = (200, 30, 30)
+_DONE, _LEFT = (90, 200, 90), (60, 60, 60)
 
 
 def panels(scene: np.ndarray, batch: Batch, modalities: Sequence[Modality], k: int = 0):
-    """One frame: the scene [H, W, 3] and a panel a sensor of environment ``k``; uint8."""
-    tiles = [_captioned(Image.fromarray(scene).resize((PANEL, PANEL)), "scene", False)]
+    """One frame: the scene [H, W, 3] and a panel a sensor of environment ``k``; uint8.
+
+    With a proportion ``wiped`` in ``info`` the scene's caption says it and a bar below shows it.
+    """
+    picture, caption = Image.fromarray(scene).resize((PANEL, PANEL)), "scene"
+    if (wiped := batch.info[k].get("wiped")) is not None:
+        caption = f"scene, {100 * wiped:.0f} % wiped"
+        draw = ImageDraw.Draw(picture)
+        draw.rectangle((0, PANEL - _BAR, PANEL, PANEL), _LEFT)
+        if wiped:
+            draw.rectangle((0, PANEL - _BAR, wiped * PANEL, PANEL), _DONE)
+    tiles = [_captioned(picture, caption, False)]
     for modality in modalities:
         missing = not batch.available[modality.name][k]
         picture = _picture(modality, batch.values[modality.name][k])

@@ -196,10 +196,14 @@ class Config:
         missing: sensor dropout while training: none, medium, high, published_medium,
             published_high, or a YAML script.
         background: natural (generated clips), none, or a folder of videos or images.
+        env: options that only this task has, where they differ from its own defaults; each is a
+            flag --env.NAME, which --task TASK --help explains.
         envs: environments that collect in parallel, each in a process of its own.
         image_size: height and width of images and depth in pixels.
         action_repeat: environment steps that an action lasts.
-        prefill: environment steps of random actions before training.
+        prefill: environment steps before training, of random actions or demonstrations.
+        prefill_from: random actions, or demonstrations by the task's scripted expert, whose
+            actions have the agent's exploration noise added.
         updates_per_1000: updates of the agent for every 1,000 environment steps.
         batch_size: sequences in a batch.
         batch_length: steps of a sequence.
@@ -219,10 +223,12 @@ class Config:
     logdir: str = ""
     missing: str = "medium"
     background: str = "natural"
+    env: dict[str, object] = dataclasses.field(default_factory=dict)
     envs: int = 1
     image_size: int = 64
     action_repeat: int = 2
     prefill: int = 5_000
+    prefill_from: Literal["random", "demonstrations"] = "random"
     updates_per_1000: float = 100.0
     batch_size: int = 50
     batch_length: int = 50

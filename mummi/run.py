@@ -25,6 +25,10 @@ FREE = {
     "bfloat16",
 }
 """Settings that may change between a run and its resumption."""
+LATER = {"env", "prefill_from"}
+"""Settings that files of earlier versions lack; such a run has their defaults."""
+UNSET = "the default"
+"""Stands for an entry of a mapping that is not there."""
 
 
 class Run(NamedTuple):
@@ -63,7 +67,7 @@ def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"unknown config field {where + name!r}{hint}")
     for name in hints:
-        if name not in values:
+        if name not in values and where + name not in LATER:
             raise ValueError(f"config field {where + name!r} is missing")
     return kind(**{n: _convert(hints[n], v, where + n) for n, v in values.items()})
 
@@ -80,7 +84,8 @@ def _convert(hint, value, where: str):
         valid = isinstance(value, list) and all(isinstance(x, arguments[0]) for x in value)
         value = tuple(value) if valid else value
     elif origin is dict:
-        valid = isinstance(value, dict) and all(map(_is_number, value.values()))
+        number = arguments[1] is float
+        valid = isinstance(value, dict) and (not number or all(map(_is_number, value.values())))
     elif hint is float:
         valid = _is_number(value)
         value = float(value) if valid else value
@@ -194,11 +199,16 @@ def open_run(logdir, run: Run) -> bool:
 
 def differences(before, after, where: str = ""):
     """Yields (field, before, after) of settings that a resumed run must not change."""
-    for field in dataclasses.fields(before):
-        if not where and field.name in FREE:
+    if isinstance(before, dict):
+        pairs = {n: (before.get(n, UNSET), after.get(n, UNSET)) for n in before | after}
+    else:
+        names = [field.name for field in dataclasses.fields(before)]
+        pairs = {n: (getattr(before, n), getattr(after, n)) for n in names}
+    for name, (old, new) in pairs.items():
+        if not where and name in FREE:
             continue
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if dataclasses.is_dataclass(old):
-            yield from differences(old, new, f"{where}{field.name}.")
+        mappings = isinstance(old, dict) and isinstance(new, dict)
+        if dataclasses.is_dataclass(old) or mappings:
+            yield from differences(old, new, f"{where}{name}.")
         elif old != new:
-            yield where + field.name, old, new
+            yield where + name, old, new

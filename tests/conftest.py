@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 
 import hypothesis
 import pytest
@@ -18,6 +19,14 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # The first example of a property compiles, so no deadline fits; the same examples every run.
 hypothesis.settings.register_profile("mummi", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mummi")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled():
+    """Frees what a module compiled: a test process would grow to gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -46,9 +46,9 @@ def score(
     }
     count = len(returns)
     result = Result(list(returns), [10] * count, [missing] * count, [{}] * count).to_dict()
-    file = f"without-{'-'.join(dropped)}" if dropped else name
-    if changes.get("method") == "random":
-        file = "random-policy"
+    file = "-".join(("without", *dropped, name) if dropped else (name,))
+    if changes.get("method") in ("random", "expert"):
+        file = changes["method"]
     write_json(logdir / "eval" / f"{file}.json", content | result | changes)
 
 

@@ -134,6 +134,14 @@ def test_every_stage_gives_a_rate_and_a_ratio(stage, rows):
         assert row.ratio_cpu is None or row.ratio_cpu > 0
 
 
+def test_table_wiping_is_measured_against_robosuites_physics_and_rendering():
+    physics, default = benchmark.benchmark(
+        benchmark.Arguments(("env",), "debug", "table_wiping", repeats=1)
+    )
+    assert "robosuite's physics" in physics.meaning and physics.ratio_cpu > 1
+    assert "robosuite's default rendering" in default.meaning and 0 < default.ratio_cpu < 1
+
+
 def test_a_task_without_raw_physics_is_an_error():
     with pytest.raises(ValueError, match="walker_walk"):
         benchmark.benchmark(benchmark.Arguments(("env",), "debug", "dummy"))

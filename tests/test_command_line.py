@@ -24,7 +24,7 @@ def documented(kind: type) -> dict[str, str]:
 
 
 def test_help_explains_every_setting(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "100")  # wider help has several columns
     with pytest.raises(SystemExit) as end:
         parse_config(["--help"])
     assert end.value.code == 0
@@ -32,7 +32,7 @@ def test_help_explains_every_setting(capsys, monkeypatch):
     for prefix, kind in SECTIONS.items():
         texts = documented(kind)
         for field in dataclasses.fields(kind):
-            if not dataclasses.is_dataclass(field.type):
+            if not dataclasses.is_dataclass(field.type) and field.name != "env":
                 assert f"--{prefix}{field.name.replace('_', '-')} " in shown
                 assert texts[field.name].replace("``", "`") in shown.replace("``", "`")
 
@@ -43,7 +43,7 @@ def test_every_setting_is_a_flag(prefix):
     section = getattr(default, prefix[:-1]) if prefix else default
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) or field.name == "env":
             continue
         if isinstance(value, bool):
             words, expected = [str(not value)], not value
@@ -71,6 +71,51 @@ def test_a_preset_sets_the_defaults_for_the_task_and_flags_change_them(name, tas
     assert config.behavior == expected.behavior and config.mpc == expected.mpc
     assert config.action_repeat == expected.action_repeat
     assert config.logdir == f"runs/{task}/mummi-{name}-0"
+
+
+def test_options_of_a_task_are_flags_and_what_differs_from_its_defaults_is_kept():
+    flags = ["--task", "table_wiping", "--preset", "laptop"]
+    assert parse_config(flags).env == {}
+    config = parse_config(
+        [
+            *(*flags, "--env.sensors", "robot_rgb", "force", "--env.horizon=200"),
+            *("--env.ranges.colours", "0.2", "--env.ranges.mass", "0.1"),
+            *("--env.early-termination", "False"),
+        ]
+    )
+    expected = {
+        "sensors": ["robot_rgb", "force"],
+        "horizon": 200,
+        "early_termination": False,
+        "ranges": {"colours": 0.2},
+    }
+    assert config == dataclasses.replace(parse_config(flags), env=expected)
+
+
+def test_help_explains_the_options_of_the_task(capsys):
+    with pytest.raises(SystemExit):
+        parse_config(["--task", "dummy", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--env.length INT steps of an episode after the first. (default: 20)" in shown
+
+
+@pytest.mark.parametrize(
+    ("task", "flag", "said"),
+    [
+        (
+            "dummy",
+            "--env.lenth",
+            "of task 'dummy' (its options are length); did you mean 'length'?",
+        ),
+        ("walker_walk", "--env.horizon", "'horizon' of task 'walker_walk' (its options are none)"),
+        ("table_wiping", "--env.ranges.colors", "--env.ranges.colours"),
+    ],
+)
+def test_an_option_that_the_task_lacks_is_answered_with_those_it_has(task, flag, said, capsys):
+    with pytest.raises((SystemExit, ValueError)) as error:
+        parse_config(["--task", task, flag, "3"])
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert said in str(error.value) + shown
 
 
 def test_the_dmc_prefix_names_the_same_task():

@@ -1,5 +1,6 @@
 """Evaluation of a trained run: rows, files, videos, seeds, and the policy in a loop by hand."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -10,11 +11,12 @@ import av
 import numpy as np
 import pytest
 import tiny
+from rich.console import Console
 
 import envs
 from envs.parallel import ParallelEnvironments
 from experiments import evaluate
-from experiments.evaluation import agent_actor, evaluation_seeds, rollout
+from experiments.evaluation import Result, agent_actor, evaluation_seeds, rollout
 from experiments.video import PANEL, panels
 from mummi import run
 from mummi.agent import Agent, Policy
@@ -48,7 +50,9 @@ def results(logdir, tmp_path_factory):
         drop=("image", "image+depth"),
         episodes=3,
         video=True,
+        drop_missing=("none", "high"),
         random=True,
+        expert=True,
     )
     return evaluate.evaluate(arguments)
 
@@ -64,14 +68,16 @@ def frames(path) -> np.ndarray:
 
 def test_every_row_has_its_file(logdir, results):
     assert list(results) == [
-        *("random policy", "none", "medium", "no eyes/first half"),
-        *("without image", "without image, depth"),
+        *("random policy", "scripted expert", "none", "medium", "no eyes/first half"),
+        *("without image", "without image; high"),
+        *("without image, depth", "without image, depth; high"),
     ]
     assert {path.name for path in (logdir / "eval").iterdir()} == {
         *("random-policy.json", "none.json", "medium.json", "no-eyes-first-half.json"),
-        *("without-image.json", "without-image-depth.json"),
+        *("without-image.json", "without-image-depth.json", "scripted-expert.json"),
+        *("without-image-high.json", "without-image-depth-high.json"),
     }
-    for name, result in zip(("none", "medium"), list(results.values())[1:3], strict=True):
+    for name, result in zip(("none", "medium"), list(results.values())[2:4], strict=True):
         row = content(logdir, name)
         assert (row["task"], row["method"], row["seed"], row["step"]) == ("dummy", "mummi", 0, 400)
         assert row["script"]["name"] == name and row["background"] == "natural"
@@ -81,8 +87,30 @@ def test_every_row_has_its_file(logdir, results):
         half = 1.96 * np.std(row["returns"], ddof=1) / np.sqrt(3)
         assert row["interval95"] == pytest.approx([row["mean"] - half, row["mean"] + half])
         assert row["lengths"] == [20, 20, 20] and row["successes"] == [1.0, 1.0, 1.0]
+        assert row["last"] == {"success": 1.0}
     assert content(logdir, "random-policy")["method"] == "random"
     assert content(logdir, "without-image-depth")["dropped"] == ["image", "depth"]
+    assert content(logdir, "without-image-high")["script"]["name"] == "high"
+    expert = content(logdir, "scripted-expert")
+    # The dummy task's best return: 20 steps, action repeat 2.
+    assert expert["method"] == "expert" and expert["returns"] == [40, 40, 40]
+
+
+def test_what_episodes_end_with_is_averaged_over_those_that_say_it(capsys):
+    info = [{"wiped": 0.5}, {"wiped": 1.0, "success": 1.0}, {}]
+    result = Result([1.0, 2.0, 3.0], [5, 5, 5], [0.0, 0.0, 0.0], info)
+    assert result.last == {"wiped": 0.75, "success": 1.0}
+    other = Result([1.0], [5], [0.0], [{}])
+    Console().print(evaluate.table(tiny.config("x"), 0, {"none": result, "high": other}))
+    shown = capsys.readouterr().out
+    assert "wiped" in shown and "0.75" in shown and "–" in shown
+
+
+def test_an_expert_that_the_task_lacks_is_said(tmp_path, capsys):
+    tiny.run(tmp_path, "--action-repeat", "5", "--steps", "40", task="toy_x_y")
+    with pytest.raises(SystemExit):
+        evaluate.main(["--logdir", str(tmp_path), "--missing", "--expert", "--episodes", "1"])
+    assert "task 'toy_x_y' has no scripted expert" in capsys.readouterr().err
 
 
 def test_the_missing_share_is_what_each_row_takes_away(results):
@@ -171,6 +199,17 @@ def test_a_frame_shows_the_scene_and_what_each_sensor_delivered():
     assert frame[0, PANEL].tolist() == [0, 0, 0]
     # The first bar of the vector, clipped at +1, goes up.
     assert tiles[3][8, PANEL // 8].tolist() == [80, 170, 240]
+
+
+@pytest.mark.parametrize("wiped", [0.0, 0.25, 1.0])
+def test_a_frame_shows_the_proportion_wiped(wiped):
+    with ParallelEnvironments("dummy", [0], processes=False, image_size=16) as environments:
+        batch = dataclasses.replace(environments.reset(), info=[{"wiped": wiped}])
+        scene = np.full((PANEL, PANEL, 3), 77, np.uint8)
+        frame = panels(scene, batch, environments.modalities)[:, :PANEL]
+    green = frame[-4, :, 1].astype(int) - frame[-4, :, 0] > 50
+    assert green.mean() == pytest.approx(wiped, abs=0.01)
+    assert (frame[16 : PANEL // 2] == 77).all()
 
 
 def test_the_video_marks_the_sensor_that_was_removed(logdir, results):

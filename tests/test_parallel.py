@@ -165,6 +165,7 @@ def test_restarting_stops_when_no_step_is_ever_completed():
         ("dumy", {}, "unknown task 'dumy'"),
         ("dummy", {"image_size": 0}, "modality 'image' .* shape"),
         ("dummy", {"missing": "hihg"}, "did you mean 'high'"),
+        ("dummy", {"lenth": 5}, "unknown option 'lenth' of task 'dummy' .*did you mean 'length'"),
     ],
 )
 def test_an_environment_that_cannot_be_made_raises_its_own_error(processes, task, kwargs, message):
@@ -256,3 +257,28 @@ def test_the_physical_state_is_asked_of_every_environment(processes):
         pool.reset()
         pool.step(np.ones((2, 2)))
         assert [truth["step"].tolist() for truth in pool.truth()] == [[1.0], [1.0]]
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_the_expert_is_asked_of_every_environment_through_its_failing_sensors(processes):
+    with parallel(processes=processes, missing="high") as pool:
+        pool.reset()
+        np.testing.assert_array_equal(pool.expert_action(), np.ones((2, 2), np.float32))
+
+
+def test_a_task_without_an_expert_says_so():
+    said = pytest.raises(ValueError, match="task 'toy_x_y' has no scripted expert")
+    for missing in ("none", "high"):
+        pool = ParallelEnvironments("toy_x_y", [0], processes=False, missing=missing)
+        with pool, said:
+            pool.expert_action()
+
+
+def test_an_option_of_the_task_is_its_own_argument():
+    with ParallelEnvironments("dummy", [0], processes=False, length=3) as pool:
+        pool.reset()
+        assert [bool(pool.step(np.zeros((1, 2))).is_last[0]) for _ in range(3)] == [
+            False,
+            False,
+            True,
+        ]

@@ -49,7 +49,7 @@ def test_runs_are_drawn_into_a_picture_with_the_random_policy(tmp_path, capsys):
     make_curve(tmp_path / "b", [100, 5000])
     (tmp_path / "a" / "eval").mkdir()
     (tmp_path / "a" / "eval" / "random-policy.json").write_text(json.dumps({"mean": 42.0}))
-    assert plot.random_return(tmp_path / "a") == 42.0
+    assert plot.untrained_return(tmp_path / "a", "random") == 42.0
     out = tmp_path / "pictures" / "curves.png"
     plot.main(["--runs", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(out)])
     assert str(out) in capsys.readouterr().out
@@ -100,9 +100,12 @@ def test_a_method_is_the_mean_of_its_seeds_and_a_band_of_their_range(tmp_path):
     seeds_of(tmp_path, "mummi", 10.0, 20.0, 60.0)
     seeds_of(tmp_path, "mummi_b", 5.0)
     score(tmp_path / "mummi-0", [3.0, 5.0], method="random")
+    score(tmp_path / "mummi-0", [70.0, 80.0], method="expert")
     (axes,) = drawn("methods", tmp_path).axes
-    assert labels(axes) == ["MuMMI, 3 seeds", "MuMMI-b, 1 seed", "random policy"]
-    mummi, other, chance = axes.lines
+    names = ["MuMMI, 3 seeds", "MuMMI-b, 1 seed", "random policy", "scripted expert"]
+    assert labels(axes) == names
+    mummi, other, chance, expert = axes.lines
+    assert set(expert.get_ydata()) == {75.0}
     assert mummi.get_ydata() == pytest.approx(30.0) and other.get_ydata() == pytest.approx(5.0)
     assert set(chance.get_ydata()) == {4.0}
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]

@@ -75,6 +75,18 @@ def test_a_run_comes_back_from_its_file_as_it_was(name, task, tmp_path):
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["config.yaml"]
 
 
+def test_options_of_the_task_come_back(tmp_path):
+    options = {"sensors": ["force"], "shaping": False, "ranges": {"colours": 0.5}}
+    saved = RUN._replace(config=changed("env", options))
+    run.save(tmp_path, saved)
+    assert run.load(tmp_path) == saved
+
+
+@pytest.mark.parametrize("field", sorted(run.LATER))
+def test_a_setting_that_an_earlier_version_lacked_has_its_default(field):
+    assert run.from_dict(Config, with_field(field, ...)) == CONFIG
+
+
 def test_weights_by_sensor_come_back(tmp_path):
     saved = RUN._replace(config=changed("model.nce_weights", {"touch": 0.001, "rgb": 2.0}))
     run.save(tmp_path, saved)
@@ -99,6 +111,7 @@ def test_weights_by_sensor_come_back(tmp_path):
         ("model.kl_balance", True, "config field 'model.kl_balance' is True"),
         ("model.image_widths", [4, "8"], "config field 'model.image_widths' is"),
         ("model.image_widths", 4, "config field 'model.image_widths' is 4"),
+        ("env", ["horizon"], r"config field 'env' is \['horizon'\]"),
         ("model.nce_weights", {"rgb": "one"}, "config field 'model.nce_weights' is {'rgb': 'one'}"),
         ("method", "mumi", "config field 'method' is 'mumi', which is none of 'mummi', 'mummi_b'"),
     ],
@@ -117,7 +130,19 @@ def test_an_integer_is_a_float_and_none_an_optional():
 def test_a_resumed_run_may_change_its_free_settings_and_no_other(field, value, hint):
     new = another(value, hint)
     found = list(run.differences(CONFIG, changed(field, new)))
-    assert found == ([] if field in run.FREE else [(field, value, new)])
+    expected = (f"{field}.rgb", run.UNSET, 0.5) if isinstance(new, dict) else (field, value, new)
+    assert found == ([] if field in run.FREE else [expected])
+
+
+def test_a_changed_option_of_the_task_is_refused_by_its_name(tmp_path):
+    options = {"horizon": 200, "ranges": {"mass": 0.2, "colours": 0.0}}
+    run.open_run(tmp_path, RUN._replace(config=changed("env", options)))
+    other = changed("env", options | {"ranges": {"mass": 0.3, "colours": 0.0}})
+    with pytest.raises(ValueError, match=r"with env\.ranges\.mass = 0\.2, .* asks for 0\.3"):
+        run.open_run(tmp_path, RUN._replace(config=other))
+    less = changed("env", {"ranges": options["ranges"]})
+    with pytest.raises(ValueError, match=r"env\.horizon = 200, .* asks for 'the default'"):
+        run.open_run(tmp_path, RUN._replace(config=less))
 
 
 def test_a_changed_setting_is_refused_by_name_and_a_free_one_is_taken(tmp_path):

@@ -203,6 +203,57 @@ def test_published_numbers_agree_with_what_the_paper_says_of_them():
         assert len(means) == len(paper_results.METHODS) and max(means) == means[0]
 
 
+def make_wiping(folder) -> None:
+    """Two seeds of mummi with every row of Table II, one of mssm_e with one row."""
+    last = {"wiped": 0.5, "success": 0.25}
+    for seed in (0, 1):
+        run_folder = folder / f"mummi-{seed}"
+        make_run(run_folder, task="table_wiping", seed=seed)
+        for row, name in enumerate(("none", "medium")):
+            score(run_folder, [10.0 * row + seed, 30.0], name, last=last)
+            dropped = ("workspace_rgb",)
+            score(run_folder, [50.0 + 10 * row + seed, 60.0], name, dropped=dropped, last=last)
+        score(run_folder, [1.0, 3.0], method="random", last={"wiped": seed / 10, "success": 0.0})
+        score(run_folder, [160.0, 170.0], method="expert", last={"wiped": 1.0, "success": 1.0})
+    make_run(folder / "mssm_e-0", task="table_wiping", method="mssm_e")
+    score(folder / "mssm_e-0", [7.0, 9.0], "medium", last=last)
+
+
+def test_table_2_has_the_rows_of_the_paper_and_policies_without_training(tmp_path):
+    make_wiping(tmp_path / "runs" / "wiping")
+    make_grid(tmp_path / "runs", TWO_METHODS)
+    text = write(Arguments((str(tmp_path / "runs"),), str(tmp_path / "out"), table=2))
+    rows = [line.split(" | ")[1:] for line in section(text, "Table II").splitlines() if "±" in line]
+    rows = [[cell.strip(" |") for cell in row] for row in rows if len(row) == 4]
+    sensors = list(paper_results.TABLE_2)
+    assert [row[0] for row in rows] == [*sensors, "random policy", "scripted expert"]
+    # Medium first, as in the paper: episodes 10, 30, 11, 30 against 7, 9.
+    medium = [10.0, 30.0, 11.0, 30.0]
+    mean, sd = statistics.fmean(medium), statistics.pstdev(medium)
+    assert rows[0][1] == f"**{mean:.1f} ± {sd:.1f}**"
+    assert rows[0][2].startswith("8.0 ± 1.0") and rows[0][3] == "–"
+    assert rows[3][1].startswith(f"{statistics.fmean([50.0, 60.0, 51.0, 60.0]):.1f} ±")
+    assert rows[4][1:3] == ["–", "–"] and rows[4][3].startswith("2.0 ± 1.0")
+    assert rows[5][3].startswith("165.0 ± 5.0")
+    wiped = section(text, "Dirt wiped")
+    assert "50 % (25 %)" in wiped and "| 5 % (0 %) |" in wiped and "| 100 % (100 %) |" in wiped
+    assert "walker_walk" not in text and "65.9 ± 76.9" in section(text, "Published")
+
+
+def test_the_expert_is_no_agent_and_no_random_policy(tmp_path):
+    make_grid(tmp_path / "runs", TWO_METHODS)
+    before = written(tmp_path)[0]
+    score(tmp_path / "runs" / "walker_walk" / "mummi-0", [999.0, 999.0], method="expert")
+    assert written(tmp_path)[0] == before
+
+
+def test_table_2_needs_runs_of_its_task(tmp_path, capsys):
+    make_grid(tmp_path / "runs", TWO_METHODS)
+    with pytest.raises(SystemExit):
+        tables.main(["--runs", str(tmp_path / "runs"), "--table", "2"])
+    assert "--table 2 is of table_wiping" in capsys.readouterr().err
+
+
 def test_latex_has_whole_rows_and_no_bare_signs(tmp_path):
     make_grid(tmp_path / "runs", TWO_METHODS)
     written(tmp_path)
