@@ -1,0 +1,1 @@
+"""Imitation: action heads that learn from demonstrations."""
