@@ -38,7 +38,8 @@ class Environment(Protocol):
     """The interface of every task in this package.
 
     A task that has a scripted expert also has a method ``expert_action`` without arguments, which
-    gives its action, float [action_size], for the present state.
+    gives its action, float [action_size], for the present state. One whose simulator can be put
+    back into a state has a method ``physics_state``, which gives that state, float64 [S].
 
     Attributes:
         modalities: the sensor streams, in the order in which they are fused.

@@ -18,6 +18,7 @@ from dm_control.suite import ball_in_cup, finger, walker
 
 from envs.backgrounds import make_background
 from envs.base import TimeStep
+from envs.planning_expert import SETTINGS, PlanningExpert, full_state
 from mummi.modality import Modality
 
 CONTROL_STEPS = 1000
@@ -153,7 +154,7 @@ class NaturalMujoco:
                 f"{CONTROL_STEPS}"
             )
         self._domain, make_task = TASKS[task]
-        task_seed, background_seed = np.random.SeedSequence(seed).spawn(2)
+        task_seed, background_seed, self._expert_seed = np.random.SeedSequence(seed).spawn(3)
         self._task = make_task(np.random.RandomState(np.random.MT19937(task_seed)))
         xml, assets = self._domain.suite.get_model_and_assets()
         xml = _add_touch(xml, self._domain.touch_sites)
@@ -169,6 +170,7 @@ class NaturalMujoco:
         self._renderer = Renderer(self._model, self._domain.camera, image_size)
         self._portrait = None
         self._behind = None
+        self._expert, self._settings = None, SETTINGS[task]
         self._control_step = CONTROL_STEPS
 
         self.action_repeat = action_repeat
@@ -233,6 +235,22 @@ class NaturalMujoco:
         """The suite's own observation of the state, by its names: positions and velocities."""
         observation = self._task.get_observation(self._physics)
         return {name: np.ravel(value).astype(np.float32) for name, value in observation.items()}
+
+    def physics_state(self) -> np.ndarray:
+        """The simulator's full state: time, positions and velocities, float64 [S]."""
+        return full_state(self._model, self._data)
+
+    def expert_action(self) -> np.ndarray:
+        """What the planning expert does in the present state, [action_size] in [-1, 1]."""
+        if self._expert is None:
+            self._expert = PlanningExpert(
+                self._model,
+                self._settings,
+                substeps=self._substeps,
+                action_repeat=self.action_repeat,
+                seed=self._expert_seed,
+            )
+        return self._expert(self._data)
 
     def close(self) -> None:
         """Frees the rendering contexts."""

@@ -26,15 +26,7 @@ MAX_RESTARTS = 5
 CLOSE_SECONDS = 5.0
 
 # The workers share the cores; threads inside each would only compete with the other workers.
-ONE_THREAD = {
-    name: "1"
-    for name in (
-        "LP_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-    )
-}
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("LP", "MKL", "OMP", "OPENBLAS")}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,6 +198,10 @@ class ParallelEnvironments:
     def truth(self) -> list[Mapping[str, np.ndarray] | None]:
         """The physical state of each environment, by name; None where a worker has died."""
         return self._ask("truth")
+
+    def physics_state(self) -> list[np.ndarray | None]:
+        """The simulator's state of each environment, float64 [S]; None from one without it."""
+        return self._ask("physics_state")
 
     def expert_action(self) -> np.ndarray:
         """What the task's scripted expert does in each environment, float32 [K, action_size].

@@ -195,6 +195,10 @@ class TableWiping:
         force = float(np.linalg.norm(self._simulator.force_torque[:3]))
         return WipingState(tool, rotation, force, self._simulator.dirt)
 
+    def physics_state(self) -> np.ndarray:
+        """The simulator's time, positions and velocities, flat as robosuite has them."""
+        return self._simulator.sim.get_state().flatten()
+
     def expert_action(self) -> np.ndarray:
         """What the scripted expert does in the present state, [6] in [-1, 1]."""
         return self._expert()

@@ -47,7 +47,8 @@ class Host:
         self.environment = envs.make(task, seed=seed, **kwargs)
 
     def answer(self, command: str, argument: int | None = None) -> Any:
-        """Obeys ``spec``, ``reset``, ``step``, ``truth``, ``expert_action`` or ``render``.
+        """Obeys ``spec``, ``reset``, ``step``, ``truth``, ``physics_state``, ``expert_action`` or
+        ``render``.
 
         The argument of ``render`` is the size.
 
@@ -61,6 +62,8 @@ class Host:
             return self.environment.render(argument)
         if command == "truth":
             return self.environment.truth()
+        if command == "physics_state":
+            return getattr(self.environment, "physics_state", lambda: None)()
         if command == "expert_action":
             if not hasattr(self.environment, "expert_action"):
                 raise ValueError(f"task {self._task!r} has no scripted expert")

@@ -1,0 +1,6 @@
+"""Demonstrations in HDF5: robomimic's and LIBERO's files load, ours load there."""
+
+from mummi.imitation.demonstrations.reader import Demonstration, Demonstrations
+from mummi.imitation.demonstrations.writer import DemonstrationWriter
+
+__all__ = ["Demonstration", "DemonstrationWriter", "Demonstrations"]

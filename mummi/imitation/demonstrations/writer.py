@@ -1,0 +1,169 @@
+"""Writes demonstrations so that none is lost, whenever the process is killed."""
+
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mummi.imitation.demonstrations.reader import Demonstration, Demonstrations
+from mummi.modality import Modality
+
+_FRAMES = 16
+"""Pictures that are compressed together."""
+
+
+class DemonstrationWriter:
+    """Adds demonstrations to a file, so that none that was appended is ever lost.
+
+    HDF5 does not survive a kill in the middle of a write. So each demonstration is a file of its
+    own in the folder ``PATH.parts`` until ``close`` makes one file of them, which replaces the old
+    one whole. After a kill the next writer finds the parts and goes on.
+
+    Args:
+        path: the file, new or written with the same arguments before.
+        modalities: the sensor streams.
+        action_size: A.
+        env_args: what the demonstrations were made with, JSON; robomimic wants ``env_name``,
+            ``type`` and ``env_kwargs`` in it.
+
+    Raises:
+        ValueError: the file is no file of demonstrations or has other modalities, action size or
+            env_args, or another process writes it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        modalities: Sequence[Modality],
+        action_size: int,
+        env_args: Mapping[str, Any],
+    ):
+        self._path = pathlib.Path(path)
+        self._env_args = json.loads(json.dumps(env_args))
+        self._modalities, self._action_size = tuple(modalities), action_size
+        self._folder = self._path.with_name(self._path.name + ".parts")
+        number = 0
+        if self._path.exists():
+            with Demonstrations(self._path) as whole:
+                self._require_same(whole)
+                number = int(whole.names[-1][5:]) + 1
+        self._first = number
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self._folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.close()
+            raise ValueError(f"another process writes {str(path)!r}") from None
+        self._parts = []
+        while (part := self._part(number)).exists():
+            with Demonstrations(part) as demonstrations:
+                self._require_same(demonstrations)
+            self._parts.append(part)
+            number += 1
+
+    def __len__(self) -> int:
+        """One more than the number of the last demonstration: the number of the next."""
+        return self._first + len(self._parts)
+
+    def append(self, demonstration: Demonstration) -> None:
+        """Writes one demonstration; when this returns, it survives whatever happens.
+
+        Raises:
+            ValueError: arrays that do not fit each other or the file, or are not finite.
+        """
+        names = [modality.name for modality in self._modalities]
+        if sorted(names) != sorted(demonstration.values):
+            raise ValueError(
+                f"the demonstration has {', '.join(demonstration.values)}; "
+                f"this file needs {', '.join(names)}"
+            )
+        part = self._part(len(self))
+        temporary = part.with_suffix(".tmp")
+        with self._create(temporary) as file:
+            group = file.create_group(f"data/demo_{len(self)}")
+            group.attrs.update(demonstration.attributes)
+            group.attrs["num_samples"] = len(demonstration.actions)
+            file["data"].attrs["total"] = len(demonstration.actions)
+            # The order of the modalities is that of fusion.
+            observations = group.create_group("obs", track_order=True)
+            for modality in self._modalities:
+                value = demonstration.values[modality.name]
+                packing = {}
+                if value.ndim == 4 and len(value):
+                    frames = (min(_FRAMES, len(value)), *value.shape[1:])
+                    packing = {"chunks": frames, "compression": "gzip", "compression_opts": 1}
+                dataset = observations.create_dataset(modality.name, data=value, **packing)
+                dataset.attrs["kind"] = modality.kind
+            group["actions"] = demonstration.actions
+            group["rewards"] = demonstration.rewards
+            group["dones"] = np.asarray(demonstration.dones, np.uint8)
+            if demonstration.states is not None:
+                group["states"] = demonstration.states
+        with Demonstrations(temporary) as written:
+            written[0]  # raises for what no reader would take
+            self._require_same(written)
+        _replace(temporary, part)
+        self._parts.append(part)
+
+    def close(self) -> None:
+        """Moves what was appended into the file."""
+        if self._lock.closed:
+            return
+        if self._parts:
+            temporary = self._path.with_name(self._path.name + ".tmp")
+            if self._path.exists():
+                shutil.copyfile(self._path, temporary)
+            else:
+                self._create(temporary).close()
+            with h5py.File(temporary, "a") as whole:
+                data = whole["data"]
+                total = int(data.attrs.get("total", 0))
+                for part in self._parts:
+                    with h5py.File(part) as file:
+                        file.copy(f"data/{part.stem}", data)
+                        total += int(file["data"].attrs["total"])
+                data.attrs["total"] = total
+            _replace(temporary, self._path)
+        shutil.rmtree(self._folder)
+        self._lock.close()
+
+    def __enter__(self) -> "DemonstrationWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _part(self, number: int) -> pathlib.Path:
+        return self._folder / f"demo_{number}.hdf5"
+
+    def _create(self, path: pathlib.Path) -> h5py.File:
+        file = h5py.File(path, "w")
+        file.create_group("data").attrs["env_args"] = json.dumps(self._env_args)
+        return file
+
+    def _require_same(self, there: Demonstrations) -> None:
+        """Raises a ValueError unless the demonstrations are of this writer's kind."""
+        before, now = there.attributes.get("env_args", {}), self._env_args
+        pairs = {f"env_args[{k!r}]": (before.get(k), now.get(k)) for k in before | now}
+        pairs["action_size"] = (there.action_size, self._action_size)
+        pairs["modalities"] = (there.modalities, self._modalities)
+        for name, (old, new) in pairs.items():
+            if old != new:
+                raise ValueError(
+                    f"{str(self._path)!r} has {name} = {old!r}, not {new!r}: "
+                    "repeat its settings or give another file"
+                )
+
+
+def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a whole file its name once it is on the disk."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
