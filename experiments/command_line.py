@@ -18,20 +18,21 @@ from mummi.config import METHODS, Config
 from mummi.presets import PRESETS, preset
 
 
-def parse_config(arguments: list[str] | None = None) -> Config:
-    """The run's settings: the preset's for the task, changed by the flags.
+def parse_config(arguments: list[str] | None = None, default: Config | None = None) -> Config:
+    """The run's settings: the preset's for the task, or ``default``, changed by the flags.
 
     Raises:
         ValueError: an unknown task, method, preset or option of the task, with the nearest name.
         SystemExit: another mistake in the flags, which is printed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    name = _peek(arguments, "preset") or "paper"
-    task = (_peek(arguments, "task") or Config.task).removeprefix("dmc_")
-    _require("preset", name, PRESETS)
-    _require("task", task, envs.tasks())
-    _require("method", _peek(arguments, "method") or Config.method, METHODS)
-    default = preset(name, task)
+    before = default or Config()
+    name = peek(arguments, "preset") or before.preset
+    task = (peek(arguments, "task") or before.task).removeprefix("dmc_")
+    require("preset", name, PRESETS)
+    require("task", task, envs.tasks())
+    require("method", peek(arguments, "method") or Config.method, METHODS)
+    default = default or preset(name, task)
     named = [word for word in arguments if word.startswith("--env.")]
     if named or {"--help", "-h"} & set(arguments):
         options = _options(task, default.env, named)
@@ -75,14 +76,15 @@ def _changed(options) -> dict[str, object]:
     return result
 
 
-def _require(kind: str, name: str, known: Iterable[str]) -> None:
+def require(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raises a ValueError, with the nearest name, unless ``name`` is ``known``."""
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown {kind} {name!r} ({kind}s are {', '.join(known)}){hint}")
 
 
-def _peek(arguments: list[str], flag: str) -> str | None:
+def peek(arguments: list[str], flag: str) -> str | None:
     """The value of one flag, ahead of the parser whose defaults depend on it."""
     value = None
     for index, argument in enumerate(arguments):

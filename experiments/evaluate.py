@@ -1,6 +1,7 @@
 """Evaluates a trained run with sensors missing: python -m experiments.evaluate --logdir D."""
 
 import dataclasses
+import json
 import pathlib
 import re
 from collections.abc import Callable
@@ -26,12 +27,15 @@ from experiments.evaluation import (
     rollout,
     write_json,
 )
+from experiments.measures import Measured, PilotActor
 from experiments.scores import condition_name
 from experiments.video import panels
 from mummi import run
 from mummi.agent import Agent
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
+from mummi.imitation import record as imitation
+from mummi.imitation.pilot import load_pilot
 from mummi.logger import write_video
 
 FRAMES_PER_SECOND = 12
@@ -57,6 +61,8 @@ class Arguments:
         background: as in training by default; natural, none or a path.
         seed: evaluation seed; by default the run's.
         envs: environments that run in parallel.
+        keep: leave out rows whose file has as many episodes of this checkpoint, seed and
+            background already.
     """
 
     logdir: str
@@ -71,6 +77,7 @@ class Arguments:
     background: str | None = None
     seed: int | None = None
     envs: int = 2
+    keep: bool = False
 
 
 class Condition(NamedTuple):
@@ -129,14 +136,19 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
         config = dataclasses.replace(config, background=arguments.background)
     seed = config.seed if arguments.seed is None else arguments.seed
     rows = conditions(arguments, [m.name for m in record.modalities])
-    agent = Agent(record.config, record.modalities, record.action_size)
-    state, meta = Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0))
+    imitates = imitation.is_imitation(logdir)
+    if imitates:
+        agent, step = load_pilot(logdir)
+    else:
+        agent = Agent(record.config, record.modalities, record.action_size)
+        state, meta = Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0))
+        step = meta["step"]
     common = {
         "task": config.task,
         "method": config.method,
         "seed": config.seed,
         "evaluation_seed": seed,
-        "step": meta["step"],
+        "step": step,
         "background": config.background,
     }
     count = min(arguments.envs, arguments.episodes)
@@ -146,23 +158,30 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
             return random_actor(record.action_size, seed)
         if row.policy == "expert":
             return expert_actor(environments)
+        if imitates:
+            return PilotActor(agent, count, seed)
         return agent_actor(agent, state, count, seed)
 
     console, results = Console(), {}
     decoded = None
     for row in rows:
-        with console.status(f"{row.name}: {arguments.episodes} episodes") as status:
-            keep = arguments.agreement and row.name == "none"
-            options = (arguments, count, seed, status, keep)
-            result, frames, recording = run_condition(config, row, actor, *options)
-        console.print(f"{row.name}: {result.mean:.1f}")
-        results[row.name] = result
+        path = logdir / "eval" / f"{row.file}.json"
         content = common | {
             "method": config.method if row.policy == "agent" else row.policy,
             "script": load_script(row.missing).to_dict(),
             "dropped": list(row.hidden),
         }
-        write_json(logdir / "eval" / f"{row.file}.json", content | result.to_dict())
+        if arguments.keep and _holds(path, content | {"episodes": arguments.episodes}):
+            continue
+        with console.status(f"{row.name}: {arguments.episodes} episodes") as status:
+            keep = arguments.agreement and not imitates and row.name == "none"
+            options = (arguments, count, seed, status, keep)
+            result, frames, recording, measures = run_condition(config, row, actor, *options)
+        console.print(f"{row.name}: {result.mean:.1f}")
+        results[row.name] = result
+        if imitates:
+            content["measures"] = measures
+        write_json(path, content | result.to_dict())
         if frames:
             path = logdir / "videos" / f"evaluation-{row.file}.mp4"
             write_video(path, np.stack(frames), FRAMES_PER_SECOND)
@@ -170,10 +189,19 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
         if recording:
             decoded = agreement(agent, state, recording, seed)
             write_json(logdir / "agreement.json", common | {"r2": decoded})
-    console.print(table(config, meta["step"], results))
+    if results:
+        console.print(table(config, step, results))
     if decoded:
         console.print(show(decoded))
     return results
+
+
+def _holds(path: pathlib.Path, content: dict) -> bool:
+    """Whether a file of an evaluation says all that ``content`` does."""
+    try:
+        return content.items() <= json.loads(path.read_text()).items()
+    except (OSError, ValueError):
+        return False
 
 
 def run_condition(
@@ -186,11 +214,11 @@ def run_condition(
     status,
     keep: bool,
 ):
-    """The result of one row, the frames of its first episode where a video is asked for, and a
-    recording of what was seen if that is asked for."""
+    """The result of one row, the frames of its first episode where a video is asked for, a
+    recording of what was seen if that is asked for, and what ``Measured`` measured."""
     frames, over, done = [], False, 0
     with evaluation_environments(config, count, seed, row.missing) as environments:
-        act = actor(row, environments)
+        act = Measured(actor(row, environments))
         recording = Recording(act, environments) if keep else None
 
         def watch(batch: Batch):
@@ -204,7 +232,7 @@ def run_condition(
                 over = bool(batch.is_last[0])
 
         result = rollout(recording or act, environments, arguments.episodes, row.hidden, watch)
-    return result, frames, recording
+    return result, frames, recording, act.measures()
 
 
 def table(config, step: int, results: dict[str, Result]) -> Table:

@@ -12,6 +12,8 @@ import numpy as np
 
 from mummi import run
 from mummi.config import Config
+from mummi.imitation.heads import HEADS
+from mummi.imitation.record import Imitation, is_imitation, load
 from mummi.presets import preset
 
 NAMES = {
@@ -48,6 +50,7 @@ class Score:
         missing: share of sensor readings that did not arrive.
         returns: of each episode.
         last: mean over episodes of each number in ``TimeStep.info`` at their ends.
+        measures: of motion and speed, where they were measured.
     """
 
     seed: int
@@ -59,6 +62,7 @@ class Score:
     missing: float
     returns: tuple[float, ...]
     last: dict[str, float]
+    measures: dict[str, float | None] = dataclasses.field(default_factory=dict)
 
     @property
     def condition(self) -> str:
@@ -74,6 +78,12 @@ class Trained:
     config: Config
     script: dict
     scores: tuple[Score, ...]
+    imitation: Imitation | None = None
+
+    @property
+    def name(self) -> str:
+        """What tables compare: the action head of an imitation run, the method of another."""
+        return self.imitation.head if self.imitation else self.config.method
 
     @property
     def missing(self) -> str:
@@ -85,7 +95,8 @@ class Trained:
     def kind(self) -> str:
         """What runs of one table must share."""
         preset, background = self.config.preset, self.config.background
-        return f"preset {preset}, missing in training: {self.missing}, background {background}"
+        kind = f"preset {preset}, missing in training: {self.missing}, background {background}"
+        return f"{kind}, world model {self.config.method}" if self.imitation else kind
 
     @functools.cached_property
     def latest(self) -> int:
@@ -98,9 +109,13 @@ class Trained:
     def changed(self) -> tuple[str, ...]:
         """Settings that differ from the preset's, beside those that tables name anyway."""
         default = preset(self.config.preset, self.config.task)
+        pairs = [(default, self.config)]
+        if self.imitation:
+            pairs.append((HEADS[self.name].default(), self.imitation.settings))
         return tuple(
             f"{name} {value}"
-            for name, _, value in run.differences(default, self.config)
+            for before, after in pairs
+            for name, _, value in run.differences(before, after)
             if name not in SHOWN_ELSEWHERE
         )
 
@@ -108,8 +123,10 @@ class Trained:
 Pair = tuple[Trained, Score]
 
 
-def find(folders: Iterable[str]) -> list[Trained]:
+def find(folders: Iterable[str], heads: bool = False) -> list[Trained]:
     """Every run in or below the folders, by task, method and seed.
+
+    Runs of experiments.train are found, or with ``heads`` those of experiments.imitate.
 
     Raises:
         FileNotFoundError: a folder does not exist.
@@ -121,17 +138,20 @@ def find(folders: Iterable[str]) -> list[Trained]:
             raise FileNotFoundError(f"--runs {name!r} is no folder")
         for root, below, files in os.walk(name):
             if "config.yaml" in files:
-                paths.add(pathlib.Path(root).resolve())
+                if is_imitation(root) == heads:
+                    paths.add(pathlib.Path(root).resolve())
                 below.clear()
     if not paths:
-        raise ValueError(f"no run (a folder with config.yaml) in or below {', '.join(folders)}")
+        kind = "imitation run" if heads else "run"
+        raise ValueError(f"no {kind} (a folder with config.yaml) in or below {', '.join(folders)}")
     runs = []
     for path in paths:
         folder = pathlib.Path(os.path.relpath(path))
         record = run.load(folder)
         script = record.script or {"name": record.config.missing, "rules": []}
-        runs.append(Trained(folder, record.config, script, tuple(_scores(folder))))
-    return sorted(runs, key=lambda r: (r.config.task, r.config.method, r.config.seed, r.folder))
+        imitation = load(folder) if heads else None
+        runs.append(Trained(folder, record.config, script, tuple(_scores(folder)), imitation))
+    return sorted(runs, key=lambda r: (r.config.task, r.name, r.config.seed, r.folder))
 
 
 def _scores(folder: pathlib.Path) -> Iterator[Score]:
@@ -148,6 +168,7 @@ def _scores(folder: pathlib.Path) -> Iterator[Score]:
                 missing=content["missing"],
                 returns=tuple(content["returns"]),
                 last=content.get("last", {}),
+                measures=content.get("measures", {}),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -173,10 +194,10 @@ def comparable(runs: list[Trained]) -> str:
         raise ValueError(f"runs of {len(kinds)} kinds cannot be compared: {listed}; name one kind")
     for trained in runs:
         config = trained.config
-        other = seen.setdefault((config.task, config.method, config.seed), trained)
+        other = seen.setdefault((config.task, trained.name, config.seed), trained)
         if other is not trained:
             raise ValueError(
-                f"{config.task}, {config.method}, seed {config.seed} is there twice: "
+                f"{config.task}, {trained.name}, seed {config.seed} is there twice: "
                 f"{str(other.folder)!r} and {str(trained.folder)!r}; name one of them in --runs"
             )
         for score in trained.scores:
@@ -200,12 +221,12 @@ def label(method: str) -> str:
 
 
 def by_method(runs: list[Trained]) -> dict[tuple[str, str, str], list[Pair]]:
-    """(task, method, condition) -> evaluations of the trained agents, by seed."""
+    """(task, method or head, condition) -> evaluations of the trained agents, by seed."""
     cells = {}
     for trained in runs:
         for score in trained.scores:
             if score.policy == "agent":
-                key = (trained.config.task, trained.config.method, score.condition)
+                key = (trained.config.task, trained.name, score.condition)
                 cells.setdefault(key, []).append((trained, score))
     return cells
 

@@ -11,6 +11,7 @@ import tyro
 from experiments import paper_results
 from experiments.cells import by_seed, describe, mean_cell, numbers_cell, untrained_cell
 from experiments.command_line import explain
+from experiments.heads_table import heads_tables
 from experiments.scores import (
     NAMES,
     Pair,
@@ -45,13 +46,13 @@ class Arguments:
     Attributes:
         runs: folders that are runs or hold runs, at any depth.
         out: files to write, without ending: OUT.md, OUT.csv and OUT.tex; by default
-            docs/results/table1 or docs/results/table2.
-        table: number of the paper's table.
+            docs/results/table1, docs/results/table2 or docs/results/heads.
+        table: number of the paper's table, or heads for the action heads of experiments.imitate.
     """
 
     runs: tuple[str, ...]
     out: str = ""
-    table: Literal[1, 2] = 1
+    table: Literal[1, 2, "heads"] = 1
 
 
 def interquartile(scores: list[np.ndarray]) -> tuple[float, tuple[float, float] | None]:
@@ -184,11 +185,11 @@ def interquartile_table(found: dict, tasks: list[str], methods: list[str], level
 
 def compared(runs: list[Trained]) -> Table:
     """For each method and task: seeds, steps and settings."""
-    methods = in_order((r.config.method for r in runs), NAMES)
+    methods = in_order((r.name for r in runs), NAMES)
     tasks = in_order((r.config.task for r in runs), paper_results.TABLE_1)
     cells = {}
     for method, task in itertools.product(methods, tasks):
-        group = [r for r in runs if (r.config.method, r.config.task) == (method, task)]
+        group = [r for r in runs if (r.name, r.config.task) == (method, task)]
         if not group:
             continue
         config = group[0].config
@@ -202,6 +203,8 @@ def compared(runs: list[Trained]) -> Table:
             "background": config.background,
             "changed settings": by_seed([", ".join(r.changed) or "–" for r in group]),
         }
+        if group[0].imitation:
+            values["demonstrations"] = by_seed([r.imitation.data for r in group])
         for column, text in values.items():
             cells[(label(method), task), column] = Cell(text)
     rows = tuple(dict.fromkeys(row for row, _ in cells))
@@ -219,7 +222,7 @@ def write(arguments: Arguments) -> str:
         ValueError: no evaluated run, or runs that cannot be compared.
         FileNotFoundError: a folder does not exist.
     """
-    runs = find(arguments.runs)
+    runs = find(arguments.runs, heads=arguments.table == "heads")
     if arguments.table == 2:
         runs = [r for r in runs if r.config.task == WIPING]
         if not runs:
@@ -231,9 +234,11 @@ def write(arguments: Arguments) -> str:
             f"{runs[0].folder}"
         )
     kind = comparable(evaluated)
-    results = (wiping_tables if arguments.table == 2 else tables)(evaluated)
+    kinds = {1: tables, 2: wiping_tables, "heads": heads_tables}
+    results = kinds[arguments.table](evaluated)
     results.append(compared(evaluated))
-    command = f"python -m experiments.tables{' --table 2' * (arguments.table == 2)}"
+    flag = "" if arguments.table == 1 else f" --table {arguments.table}"
+    command = f"python -m experiments.tables{flag}"
     head = f"# Results\n\nWritten by `{command}`. All runs: {kind}."
     if left := [f"`{r.folder}`" for r in runs if r not in evaluated]:
         head += f"\n\nNot evaluated, and left out: {', '.join(left)}."
@@ -253,7 +258,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line, writes and prints the tables."""
     with explain():
         parsed = tyro.cli(Arguments, prog="python -m experiments.tables", args=arguments)
-        out = parsed.out or f"docs/results/table{parsed.table}"
+        name = "heads" if parsed.table == "heads" else f"table{parsed.table}"
+        out = parsed.out or f"docs/results/{name}"
         parsed = dataclasses.replace(parsed, out=out)
         print(write(parsed))
         print(f"tables: {parsed.out}.md, {parsed.out}.csv, {parsed.out}.tex")

@@ -19,6 +19,7 @@ from mummi import run
 from mummi.agent import Agent, AgentState, nest
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
+from mummi.imitation.record import is_imitation
 from mummi.logger import Logger
 from mummi.replay import EpisodeWriter, Prefetch, Replay, recorded_step
 
@@ -273,6 +274,8 @@ def train(config: Config) -> pathlib.Path:
         ValueError: the folder holds something else, a run with other settings, or is in use.
     """
     logdir = pathlib.Path(config.logdir)
+    if is_imitation(logdir):
+        raise ValueError(f"{str(logdir)!r} holds a run of experiments.imitate; give a new folder")
     run.check_folder(logdir, config)
     if jax.default_backend() == "cpu" and config.preset in ("paper", "published", "modern"):
         print(f"preset {config.preset} takes days on a CPU; --preset laptop takes minutes")

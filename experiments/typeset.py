@@ -7,6 +7,7 @@ import itertools
 import string
 from collections import Counter
 from collections.abc import Iterable
+from typing import Literal
 
 OURS = "this package"
 """Source of numbers that were measured here."""
@@ -56,6 +57,7 @@ class Table:
         columns: names of the other columns.
         cells: by row and column; what is not there is a dash.
         bold: print the highest value of each row in bold.
+        across: what the columns name in the CSV file; the rows name the other.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Table:
     columns: tuple[str, ...]
     cells: dict[tuple[Row, str], Cell]
     bold: bool = False
+    across: Literal["method", "condition"] = "method"
 
     def explained(self) -> tuple[str, dict[str, str]]:
         """The caption with what most cells have in common, and the letter of each other note."""
@@ -162,7 +165,8 @@ def records(tables: Iterable[Table]) -> str:
         for row, column in itertools.product(table.rows, table.columns):
             cell = table.cells.get((row, column))
             if cell and cell.value is not None:
-                names = {"task": row[0], "condition": row[1], "method": column}
+                down = "condition" if table.across == "method" else "method"
+                names = {"task": row[0], down: row[1], table.across: column}
                 names |= {"table": table.name, "source": table.source, "note": cell.note}
                 writer.writerow(names | cell.numbers)
     return file.getvalue()

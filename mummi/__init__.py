@@ -2,11 +2,11 @@
 
 
 def load_policy(logdir, *, seed: int = 0):
-    """The trained agent of a run, ready for somebody's own loop.
+    """The trained agent or action head of a run, ready for somebody's own loop.
 
     Args:
-        logdir: folder of a run of ``experiments.train``.
-        seed: seed of the latent samples.
+        logdir: folder of a run of ``experiments.train`` or ``experiments.imitate``.
+        seed: seed of what is drawn when acting.
 
     Returns:
         A ``mummi.agent.Policy``: ``policy.reset()``, ``action = policy(values, available)``,
@@ -14,5 +14,9 @@ def load_policy(logdir, *, seed: int = 0):
     """
     # The environments' workers import this package for Modality alone, without JAX.
     from mummi.agent import Policy
+    from mummi.imitation.pilot import load_pilot
+    from mummi.imitation.record import is_imitation
 
+    if is_imitation(logdir):
+        return Policy(load_pilot(logdir)[0], None, seed)
     return Policy.load(logdir, seed=seed)

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,7 @@ class Agent:
         self._actor_optimiser = adam(config.behavior.actor_rate, config.behavior.clip)
         self._critic_optimiser = adam(config.behavior.value_rate, config.behavior.clip)
         self.update = jax.jit(self._update, donate_argnums=0)
+        self.update_model = jax.jit(self._update_model, donate_argnums=0)
         self.act = jax.jit(self._act, static_argnames="explore")
 
     def init(self, seed: int | Array) -> AgentState:
@@ -101,12 +102,7 @@ class Agent:
             The new state and scalar metrics.
         """
         keys = jax.random.split(jax.random.fold_in(state.key, state.updates), 3)
-        (_, (posterior, metrics)), gradient = jax.value_and_grad(self.model.loss, has_aux=True)(
-            state.model, batch, keys[0]
-        )
-        metrics["gradient/model"] = optax.tree.norm(gradient)
-        step, model_optimiser = self._model_optimiser.update(gradient, state.model_optimiser)
-        model = optax.apply_updates(state.model, step)
+        model, model_optimiser, posterior, metrics = self._model_step(state, batch, keys[0])
 
         c = self.config.behavior
         start = flatten_states(posterior)
@@ -145,6 +141,22 @@ class Agent:
             state.updates + 1,
         )
         return new, metrics | behavior_metrics | {"return_range": return_range}
+
+    def _update_model(self, state: AgentState, batch: Mapping) -> tuple[AgentState, dict]:
+        """One step of the world model alone; otherwise as ``update``."""
+        key = jax.random.split(jax.random.fold_in(state.key, state.updates), 3)[0]
+        model, optimiser, _, metrics = self._model_step(state, batch, key)
+        new = {"model": model, "model_optimiser": optimiser, "updates": state.updates + 1}
+        return state._replace(**new), metrics
+
+    def _model_step(self, state: AgentState, batch: Mapping, key: Array):
+        """New parameters and optimiser of the world model, its posteriors and metrics."""
+        (_, (posterior, metrics)), gradient = jax.value_and_grad(self.model.loss, has_aux=True)(
+            state.model, batch, key
+        )
+        metrics["gradient/model"] = optax.tree.norm(gradient)
+        step, optimiser = self._model_optimiser.update(gradient, state.model_optimiser)
+        return optax.apply_updates(state.model, step), optimiser, posterior, metrics
 
     def start(self, batch: int) -> Carry:
         """What acting remembers before the first step of ``batch`` robots."""
@@ -200,6 +212,18 @@ class Parameters(NamedTuple):
     critic: dict
 
 
+@runtime_checkable
+class Acting(Protocol):
+    """What a ``Policy`` needs of an agent; ``start`` and ``act`` as of ``Agent``."""
+
+    modalities: tuple[Modality, ...]
+    action_size: int
+
+    def start(self, batch: int): ...
+
+    def act(self, params, carry, values, available, is_first, key: Array, explore: bool): ...
+
+
 class Policy:
     """A trained agent for one robot, without its environment.
 
@@ -208,7 +232,7 @@ class Policy:
         action_size: number of actions, each in [-1, 1].
     """
 
-    def __init__(self, agent: Agent, parameters: Parameters, seed: int = 0):
+    def __init__(self, agent: Acting, parameters: Parameters | None, seed: int = 0):
         self.modalities = agent.modalities
         self.action_size = agent.action_size
         self._agent = agent

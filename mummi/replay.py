@@ -32,7 +32,7 @@ _NAME = re.compile(r"(\d{8,})-(\d{10,})-(\d+)\.npz")
 
 
 class _Stored(NamedTuple):
-    path: Path
+    path: Path | None
     length: int
     arrays: Episode
 
@@ -49,7 +49,7 @@ class Replay:
     ``add`` and ``sample`` may be called from different threads. One process owns the folder.
 
     Args:
-        directory: folder of the files; made when it does not exist.
+        directory: folder of the files; made when it does not exist. None for no files.
         modalities: the sensor streams.
         action_size: number of action dimensions.
         capacity: time steps to keep, a bound on memory and disk. The oldest episodes beyond it
@@ -66,13 +66,13 @@ class Replay:
 
     def __init__(
         self,
-        directory: str | os.PathLike,
+        directory: str | os.PathLike | None,
         modalities: Sequence[Modality],
         action_size: int,
         capacity: int,
         seed: int,
     ):
-        self._directory = Path(directory)
+        self._directory = None if directory is None else Path(directory)
         self._layout = layout(modalities, action_size)
         self._capacity = capacity
         self._random = np.random.default_rng(seed)
@@ -82,8 +82,9 @@ class Replay:
         self._too_old: list[Path] = []
         self._next_index = 0
         self.step = 0
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._load()
+        if self._directory is not None:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._load()
 
     def __len__(self) -> int:
         """Number of time steps in memory."""
@@ -116,8 +117,10 @@ class Replay:
         with self._lock:
             index = self._next_index
             self._next_index += 1
-        path = self._directory / f"{index:08d}-{step:010d}-{length}.npz"
-        save_episode(path, episode)
+        path = None
+        if self._directory is not None:
+            path = self._directory / f"{index:08d}-{step:010d}-{length}.npz"
+            save_episode(path, episode)
         with self._lock:
             self._stored.append(_Stored(path, length, episode))
             self._total += length
@@ -127,7 +130,7 @@ class Replay:
                 oldest = self._stored.popleft()
                 self._total -= oldest.length
                 evicted.append(oldest.path)
-        for old in evicted:
+        for old in filter(None, evicted):
             old.unlink(missing_ok=True)
 
     def sample(self, batch: int, length: int) -> dict[str, np.ndarray]:
@@ -152,7 +155,7 @@ class Replay:
         pieces = []
         with self._lock:
             if not self._stored:
-                raise ValueError(f"cannot sample: there is no episode in {self._directory}")
+                raise ValueError("cannot sample: no episode has been recorded yet")
             ends = np.cumsum([episode.length for episode in self._stored])
             starts = self._random.integers(ends[-1], size=batch)
             for b, start in enumerate(starts):

@@ -167,7 +167,7 @@ def check_folder(logdir, config: Config) -> bool:
             )
         return True
     entries = {path.name for path in logdir.iterdir()} if logdir.is_dir() else set()
-    foreign = sorted(entries - {"config.tmp", ".lock"})
+    foreign = sorted(entries - {"config.tmp", "imitation.tmp", "imitation.yaml", ".lock"})
     if foreign:
         raise ValueError(
             f"--logdir {str(logdir)!r} is not empty ({foreign[0]!r}) and holds no run; "

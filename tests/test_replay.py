@@ -134,7 +134,7 @@ def test_every_step_is_equally_likely(tmp_path, length):
 
 
 def test_an_empty_replay_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="there is no episode in"):
+    with pytest.raises(ValueError, match="no episode has been recorded"):
         make_replay(tmp_path).sample(1, 3)
 
 

@@ -1,0 +1,140 @@
+"""Latency of chunk heads on this machine: python -m experiments.heads_benchmark.
+
+Every call makes a chunk for one robot from latents: history, context, K candidates, choice. MIRROR
+(table 6) compares ``mirror`` with K = 8 with a diffusion of 10 steps on a graphics card.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments.command_line import explain
+from mummi.imitation.chunk_config import Backbone, ChunkConfig, Objective
+from mummi.imitation.chunks import ChunkHead
+from mummi.imitation.heads import Percept, Sizes
+from mummi.imitation.metrics import Latency, latencies
+
+HORIZONS = ((8, 16), (16, 32))
+"""T_o and T_p of MIRROR's table 6."""
+BUDGET = 1000 / 30
+"""Milliseconds of a step at 30 Hz."""
+
+
+class Case(NamedTuple):
+    """An objective with K candidates."""
+
+    objective: Objective
+    candidates: int
+
+
+CASES = (Case("mirror", 1), Case("mirror", 8), Case("diffusion", 1), Case("diffusion", 8))
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Mean, 99th percentile and rate of making a chunk, and the ratio to one diffusion sample.
+
+    Attributes:
+        backbone: of all heads.
+        feature: size of the latent.
+        actions: size of an action.
+        width: d; 512 is the default of the heads.
+        repeats: chunks that each head makes, in turn.
+        out: write the results to this JSON file.
+    """
+
+    backbone: Backbone = "performer"
+    feature: int = 230
+    actions: int = 7
+    width: int = 512
+    repeats: int = 100
+    out: str = ""
+
+
+def planning(
+    case: Case, horizons: tuple[int, int], arguments: Arguments
+) -> Callable[[], np.ndarray]:
+    """A call that makes a chunk with random weights."""
+    config = ChunkConfig(
+        objective=case.objective, candidates=case.candidates, backbone=arguments.backbone,
+        observe=horizons[0], predict=horizons[1], width=arguments.width,
+    )  # fmt: skip
+    head = ChunkHead(config, Sizes((), arguments.feature, {}, arguments.actions))
+    head.initialise(0)
+    carry, key = head.reset(1), jax.random.PRNGKey(0)
+    percept = Percept(np.ones((1, arguments.feature), np.float32), {}, {}, {})
+    return lambda: head.act(carry, percept, np.ones(1, bool), key)[0]
+
+
+def benchmark(arguments: Arguments) -> dict[tuple[int, int], dict[Case, Latency]]:
+    """Latencies by horizons and case; the cases of one pair of horizons are timed in turn."""
+    found = {}
+    for horizons in HORIZONS:
+        calls = [planning(case, horizons, arguments) for case in CASES]
+        found[horizons] = dict(zip(CASES, latencies(calls, arguments.repeats), strict=True))
+    return found
+
+
+def speed_up(row: dict[Case, Latency], case: Case) -> float:
+    """How many times less processor time than one diffusion sample.
+
+    On a graphics card, whose time is not the processor's, by the clock.
+    """
+    measure = "cpu" if jax.default_backend() == "cpu" else "mean"
+    return getattr(row[Case("diffusion", 1)], measure) / getattr(row[case], measure)
+
+
+def table(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]]) -> Table:
+    """A row for each horizon and case."""
+    cores = len(os.sched_getaffinity(0))
+    load = f"load {os.getloadavg()[0]:.1f} on {cores} cores"
+    shown = Table(
+        "T_o, T_p", "objective", "K", "mean ms", "p99 ms", "CPU ms", "Hz", "30 Hz", "faster",
+        title=f"{arguments.backbone}, width {arguments.width}, {jax.default_backend()}, {load}",
+    )  # fmt: skip
+    for horizons, row in found.items():
+        for case, cost in row.items():
+            values = [f"{value:.1f}" for value in cost]
+            holds = "yes" if cost.p99 <= BUDGET else "no"
+            label = f"{horizons[0]}, {horizons[1]}"
+            times = f"{speed_up(row, case):.1f}"
+            shown.add_row(label, case.objective, str(case.candidates), *values, holds, times)
+    return shown
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line, measures and shows."""
+    with explain():
+        parsed = tyro.cli(Arguments, prog="python -m experiments.heads_benchmark", args=arguments)
+        found = benchmark(parsed)
+        Console().print(table(parsed, found))
+        if parsed.out:
+            rows = [
+                {"observe": horizons[0], "predict": horizons[1], **case._asdict(), **cost._asdict()}
+                | {"speed_up": speed_up(row, case)}
+                for horizons, row in found.items()
+                for case, cost in row.items()
+            ]
+            record = {
+                **dataclasses.asdict(parsed),
+                "backend": jax.default_backend(),
+                "cores": len(os.sched_getaffinity(0)),
+                "load": os.getloadavg()[0],
+                "rows": rows,
+            }
+            path = pathlib.Path(parsed.out)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

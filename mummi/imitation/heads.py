@@ -1,0 +1,124 @@
+"""What every action head is given and offers, and the table of heads by name."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Array
+
+from mummi.modality import Modality
+
+
+class Percept(NamedTuple):
+    """What a head sees of one step; leading axes [T] in a trajectory, [B] when acting.
+
+    Attributes:
+        feature: latent state of the frozen world model, float32 [..., F].
+        embeddings: what each sensor alone says, float32 [..., E_m]; zeros where it is missing.
+        values: the sensors' raw values [..., *shape]; anything where one is missing.
+        available: did each sensor deliver, bool [...].
+    """
+
+    feature: Array | np.ndarray
+    embeddings: Mapping[str, Array | np.ndarray]
+    values: Mapping[str, Array | np.ndarray]
+    available: Mapping[str, Array | np.ndarray]
+
+
+class Trajectory(NamedTuple):
+    """A demonstration as a head sees it: ``action[t]`` [T, A] follows ``percept[t]``."""
+
+    percept: Percept
+    action: np.ndarray
+
+
+class Sizes(NamedTuple):
+    """What a head is built for: the sensors and the sizes F, E_m and A."""
+
+    modalities: tuple[Modality, ...]
+    feature: int
+    embeddings: Mapping[str, int]
+    action: int
+
+
+Report = Callable[[int, dict[str, float]], None]
+"""Takes the number of an update and its metrics."""
+
+
+def no_report(update: int, metrics: dict[str, float]) -> None:
+    """Reports to nobody."""
+
+
+@runtime_checkable
+class Head(Protocol):
+    """Chooses actions in the environment's scale, learned from demonstrations.
+
+    A head is built as ``Head(config, sizes)``; its ``act`` follows ``fit`` or ``restore``.
+    """
+
+    def __init__(self, config: Any, sizes: Sizes): ...
+
+    def fit(
+        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+    ) -> None:
+        """Learns from scratch.
+
+        Raises:
+            ValueError: demonstrations that this head cannot learn from.
+        """
+
+    def reset(self, batch: int) -> Any:
+        """What the head remembers before the first step of ``batch`` robots."""
+
+    def act(
+        self, carry: Any, percept: Percept, is_first: np.ndarray, key: Array
+    ) -> tuple[np.ndarray, Any]:
+        """Actions float32 [B, A] for a percept [B]; ``is_first`` bool [B] forgets a robot's past.
+
+        ``key`` is a JAX key of this step's own. Returns the actions and the new carry.
+        """
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that ``fit`` learned, as arrays by name."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes what ``arrays`` of a head with the same config and sizes gave."""
+
+
+class HeadKind(NamedTuple):
+    """Where a head is defined: module, class, config dataclass and fields that make the kind."""
+
+    module: str
+    head: str
+    config: str
+    fields: Mapping[str, Any]
+
+    def default(self) -> Any:
+        """The config that the head has without flags."""
+        return getattr(importlib.import_module(self.module), self.config)(**self.fields)
+
+    def build(self, config: Any, sizes: Sizes) -> Head:
+        """The head, untrained."""
+        return getattr(importlib.import_module(self.module), self.head)(config, sizes)
+
+
+def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
+    fields = {"objective": objective, "backbone": backbone} | fields
+    return HeadKind("mummi.imitation.chunks", "ChunkHead", "ChunkConfig", fields)
+
+
+HEADS: dict[str, HeadKind] = {
+    "bc": HeadKind("mummi.imitation.bc", "BehaviourCloning", "BCConfig", {}),
+    "knn": HeadKind("mummi.imitation.knn", "NearestNeighbours", "KNNConfig", {}),
+    "replay": HeadKind("mummi.imitation.replay", "RandomReplay", "ReplayConfig", {}),
+    "retrieval": HeadKind(
+        "mummi.imitation.retrieval_head", "RetrievalHead", "RetrievalHeadConfig", {}
+    ),
+    "mse": _chunks("mse", observe=2),
+    "imle": _chunks("imle", observe=2, samples=20, choice="smoothness"),
+    "mirror": _chunks("mirror", "performer"),
+    "diffusion": _chunks("diffusion", observe=2, candidates=1),
+    "flow": _chunks("flow", observe=2, candidates=1),
+}
+"""Head by name; each is imported when it is asked for."""

@@ -1,0 +1,151 @@
+"""What action heads see: demonstrations and robots through the frozen world model."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mummi.agent import Agent
+from mummi.episode import Episode
+from mummi.imitation.heads import Percept, Sizes, Trajectory
+from mummi.rssm import State
+
+
+class View(NamedTuple):
+    """A demonstration as its sensors delivered it, perhaps with some of them failing.
+
+    Attributes:
+        values: by modality [T, *shape].
+        available: by modality bool [T].
+        actions: float32 [T, A], each taken after seeing the values of its step.
+        rewards: float32 [T], what each action brought.
+    """
+
+    values: Mapping[str, np.ndarray]
+    available: Mapping[str, np.ndarray]
+    actions: np.ndarray
+    rewards: np.ndarray
+
+    def episode(self) -> Episode:
+        """The view in the layout of the replay, where an action stands at the step it led to.
+
+        What the last action led to was not recorded, so neither it nor its reward is kept, and
+        nothing is said to end the task.
+        """
+        length = len(self.actions)
+        step = np.arange(length)
+        return {
+            **{f"values/{name}": value for name, value in self.values.items()},
+            **{f"available/{name}": there for name, there in self.available.items()},
+            "action": _later(self.actions),
+            "reward": _later(self.rewards),
+            "is_first": step == 0,
+            "is_last": step == length - 1,
+            "is_terminal": np.zeros(length, bool),
+        }
+
+
+def _later(rows: np.ndarray) -> np.ndarray:
+    """The rows one step later, after zeros."""
+    return np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
+
+
+class Latents:
+    """The world model of an agent as a deterministic filter: means in place of samples.
+
+    Args:
+        agent: its sizes and networks.
+        model: parameters of its world model.
+    """
+
+    def __init__(self, agent: Agent, model: dict):
+        c = agent.config.model
+        embeddings = {m.name: c.fused for m in agent.modalities}
+        self.sizes = Sizes(agent.modalities, c.deter + c.stoch, embeddings, agent.action_size)
+        self._model, self._params = agent.model, model
+        self._step = jax.jit(self._filter)
+        self._scan = jax.jit(self._filter_all)
+
+    def start(self, batch: int) -> State:
+        """The latent states before the first step of ``batch`` robots."""
+        return self._model.rssm.initial(batch)
+
+    def step(
+        self,
+        state: State,
+        values: Mapping[str, Array | np.ndarray],
+        available: Mapping[str, Array | np.ndarray],
+        action: Array | np.ndarray,
+        is_first: Array | np.ndarray,
+    ) -> tuple[Percept, State]:
+        """The percept [B] of one step, and the new states.
+
+        Args:
+            state: from the last call, or ``start``.
+            values: by modality [B, *shape]; anything where it is not available.
+            available: by modality bool [B].
+            action: [B, A], what each robot did after the last step.
+            is_first: bool [B], forgets the past of a robot.
+        """
+        inputs = (dict(values), dict(available), action, is_first)
+        feature, embeddings, state = self._step(self._params, state, *inputs)
+        return Percept(feature, embeddings, values, available), state
+
+    def encode(self, views: Sequence[View]) -> list[Trajectory]:
+        """What ``step`` gives along each view, with the actions that were taken.
+
+        Raises:
+            ValueError: there are no views.
+        """
+        if not views:
+            raise ValueError("there are no demonstrations to encode")
+        # One length, so that one program serves all; what lies beyond an end is cut off again.
+        longest = max(len(view.actions) for view in views)
+        return [self._encode(view, longest) for view in views]
+
+    def _encode(self, view: View, longest: int) -> Trajectory:
+        length = len(view.actions)
+
+        def pad(x):
+            return np.pad(x, ((0, longest - length), *((0, 0),) * (x.ndim - 1)))
+
+        inputs = jax.tree.map(pad, (dict(view.values), dict(view.available), _later(view.actions)))
+        feature, embeddings = jax.device_get(self._scan(self._params, *inputs))
+        embeddings = {name: x[:length] for name, x in embeddings.items()}
+        percept = Percept(feature[:length], embeddings, view.values, view.available)
+        return Trajectory(percept, np.asarray(view.actions, np.float32))
+
+    def _sense(self, params, values, available):
+        """Evidence for the posterior, whether there is none, and the sensors' own embeddings."""
+        # The key is of a sample that the mean replaces.
+        belief = self._model.perceive(params, values, available, jax.random.PRNGKey(0))
+        belief = belief._replace(sample=belief.mean)
+        names = [m.name for m in self.sizes.modalities]
+        embeddings = {
+            name: jnp.where(available[name][..., None], mean, 0.0)
+            for name, mean in zip(names, belief.means, strict=True)
+        }
+        return *self._model.perception.evidence(belief), embeddings
+
+    def _move(self, params, state, action, is_first, evidence, blind) -> State:
+        no_noise = jnp.zeros_like(state.stoch)
+        inputs = (state, action, is_first, evidence, blind, no_noise)
+        return self._model.rssm.observe_step(params["rssm"], *inputs)[1]
+
+    def _filter(self, params, state, values, available, action, is_first):
+        evidence, blind, embeddings = self._sense(params, values, available)
+        state = self._move(params, state, action, is_first, evidence, blind)
+        return state.feature, embeddings, state
+
+    def _filter_all(self, params, values, available, action):
+        evidence, blind, embeddings = self._sense(params, values, available)
+        inputs = (action, jnp.arange(len(action)) == 0, evidence, blind)
+
+        def step(state, now):
+            state = self._move(params, state, *(x[None] for x in now))
+            return state, state.feature[0]
+
+        return jax.lax.scan(step, self.start(1), inputs)[1], embeddings

@@ -1,0 +1,74 @@
+"""Demonstrations of the dummy task and short imitation runs, for the tests of imitation."""
+
+import pathlib
+
+import numpy as np
+
+import envs
+from experiments.imitate import imitate, parse
+from mummi.imitation.demonstrations import Demonstration, DemonstrationWriter
+
+STEPS = 12
+SIZE = 8
+"""Pixels of a side of images."""
+FLAGS = (
+    *("--task", "dummy", "--preset", "debug", "--image-size", str(SIZE), "--background", "none"),
+    *("--action-repeat", "1", "--updates", "8", "--batch-length", "6", "--copies", "2"),
+    *("--missing", "medium", "--evaluate-episodes", "1", "--evaluate-missing", "none"),
+)
+TINY = {
+    "bc": ("--head.updates", "20", "--head.units", "8", "--head.batch-size", "8"),
+    "retrieval": (
+        *("--head.retrieval.prediction.epochs", "1", "--head.retrieval.prediction.head-epochs"),
+        *("1", "--head.retrieval.imputation.epochs", "1"),
+        *("--head.retrieval.imputation.head-epochs", "1", "--head.retrieval.validation", "0"),
+    ),
+}
+"""Flags that make a head small."""
+CHUNKS = (
+    *("--head.updates", "3", "--head.width", "16", "--head.blocks", "1", "--head.heads", "2"),
+    *("--head.features", "8", "--head.unet-widths", "8", "--head.predict", "4"),
+    *("--head.execute", "2", "--head.observe", "2", "--head.batch", "8", "--head.samples", "3"),
+    *("--head.candidates", "2", "--head.steps", "2", "--head.noise-steps", "4"),
+)
+"""The same of heads that make chunks."""
+
+
+def action(step: int, episode: int) -> np.ndarray:
+    """What the demonstrator does: a swing of its own in each episode."""
+    return np.array([np.sin(step / 2 + episode), 0.5 * np.cos(step / 3)], np.float32)
+
+
+def demonstration(episode: int, steps: int = STEPS) -> Demonstration:
+    """One episode of the dummy task."""
+    environment = envs.make("dummy", seed=episode, image_size=SIZE, length=20)
+    step, rows = environment.reset(), []
+    for t in range(steps):
+        seen, acted = step, action(t, episode)
+        step = environment.step(acted)
+        rows.append((seen.values, acted, np.float32(step.reward), step.is_last))
+    values, actions, rewards, dones = zip(*rows, strict=True)
+    stacked = {name: np.stack([v[name] for v in values]) for name in values[0]}
+    return Demonstration(stacked, np.stack(actions), np.array(rewards), np.array(dones))
+
+
+def write(path: pathlib.Path, episodes: int = 6) -> pathlib.Path:
+    """A file of demonstrations."""
+    environment = envs.make("dummy", image_size=SIZE)
+    kwargs = {"env_name": "dummy", "type": 2, "env_kwargs": {"action_repeat": 1}}
+    sensors = (environment.modalities, environment.action_size)
+    with DemonstrationWriter(path, *sensors, kwargs) as writer:
+        for episode in range(episodes):
+            writer.append(demonstration(episode))
+    return path
+
+
+def flags(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> list[str]:
+    """Arguments of experiments.imitate; later ones win."""
+    own = ("--data", str(data), "--head", head, "--logdir", str(logdir))
+    return [*own, *FLAGS, *TINY.get(head, ()), *more]
+
+
+def run(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> pathlib.Path:
+    """Trains and evaluates in this process."""
+    return imitate(*parse(flags(logdir, data, head, *more)))
