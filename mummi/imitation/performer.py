@@ -34,8 +34,8 @@ class Performer(nn.Module):
     Learned queries, which carry their position, plus the projected noise of their step pass L
     blocks of self-attention, cross-attention to the context and an MLP, each after a LayerNorm.
     The paper gives L = 6 and a total of 44 M parameters, but no width, heads, m or MLP size: the
-    defaults of ``ChunkConfig`` come to that with two ResNet-18. The latent has the shape of the
-    chunk, as in IMLE Policy, so that noisy actions can take its place.
+    defaults of ``ChunkConfig`` are guesses that come near it with two ResNet-18. The latent has
+    the shape of the chunk, as in IMLE Policy, so that noisy actions can take its place.
 
     Attributes:
         blocks: L.
