@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from experiments.command_line import Stop
-from experiments.progress import Progress
-from experiments.train import Averages
+from experiments.progress import Averages, Progress
 from mummi.agent import Agent, AgentState, nest
 from mummi.checkpoint import Checkpointer
 from mummi.imitation.latents import View

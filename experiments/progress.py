@@ -1,8 +1,10 @@
-"""Progress of a run: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar on a terminal, a line now and then elsewhere, and mean metrics."""
 
 import time
-from collections import deque
+from collections import defaultdict, deque
 
+import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -97,3 +99,34 @@ class Progress:
 def _rates(since: tuple[float, int, int], now: tuple[float, int, int]) -> tuple[float, float]:
     elapsed = max(now[0] - since[0], 1e-9)
     return (now[1] - since[1]) / elapsed, (now[2] - since[2]) / elapsed
+
+
+class Averages:
+    """Means of the metrics since the last log entry; they stay on the device until then."""
+
+    def __init__(self):
+        self._rows = []
+
+    def add(self, metrics: dict) -> None:
+        """Adds the metrics of one update."""
+        self._rows.append(metrics)
+
+    def take(self, step: int) -> dict[str, float]:
+        """The means, and starts anew.
+
+        Raises:
+            FloatingPointError: a loss or gradient is not finite, so the run must not go on.
+        """
+        rows, self._rows = jax.device_get(self._rows), []
+        values = defaultdict(list)
+        for row in rows:
+            for name, value in row.items():
+                values[name].append(value)
+        means = {name: float(np.mean(column)) for name, column in values.items()}
+        broken = [name for name, value in means.items() if not np.isfinite(value)]
+        if broken:
+            raise FloatingPointError(
+                f"{broken[0]} is not finite at step {step}: training diverged. The last checkpoint "
+                "is from before; a smaller --model.learning-rate or --model.clip may help a new run"
+            )
+        return means

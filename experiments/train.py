@@ -4,91 +4,27 @@ import contextlib
 import fcntl
 import pathlib
 import time
-from collections import defaultdict
 
 import jax
 import numpy as np
 
 from envs.dropout import load_script
-from envs.parallel import Batch, ParallelEnvironments
+from envs.parallel import ParallelEnvironments
 from experiments.agreement import Recording, agreement
+from experiments.collector import Collector
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
-from experiments.progress import Progress
+from experiments.progress import Averages, Progress
 from mummi import run
 from mummi.agent import Agent, AgentState, nest
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.imitation.record import is_imitation
 from mummi.logger import Logger
-from mummi.replay import EpisodeWriter, Prefetch, Replay, recorded_step
+from mummi.replay import Prefetch, Replay, recorded_step
 
 CATCH_UP = 20
 """Most updates between two environment steps, so that a resumed run stays responsive."""
-
-
-class Collector:
-    """Writes what K environments deliver into the replay, and keeps score."""
-
-    def __init__(self, environments: ParallelEnvironments, replay: Replay):
-        sensors = (environments.modalities, environments.action_size)
-        self._writers = [EpisodeWriter(*sensors) for _ in range(len(environments))]
-        self._replay = replay
-        self._returns = np.zeros(len(environments))
-        self._missing = np.zeros(len(environments))
-
-    def add(self, batch: Batch, actions: np.ndarray, step: int) -> list[dict[str, float]]:
-        """Takes one step [K]; returns the score of each episode that ended with it."""
-        ended = []
-        for k, writer in enumerate(self._writers):
-            if batch.restarted[k]:
-                writer.drop()
-            if batch.is_first[k]:
-                self._returns[k] = self._missing[k] = 0.0
-            values = {name: value[k] for name, value in batch.values.items()}
-            available = {name: there[k] for name, there in batch.available.items()}
-            flags = (batch.is_first[k], batch.is_last[k], batch.is_terminal[k])
-            writer.append(values, available, actions[k], batch.reward[k], *flags)
-            self._returns[k] += batch.reward[k]
-            self._missing[k] += 1.0 - np.mean(list(available.values()))
-            if batch.is_last[k]:
-                length = len(writer)
-                self._replay.add(writer.finish(), step)
-                score = {"return": self._returns[k], "missing": self._missing[k] / length}
-                score |= {f"last/{name}": value for name, value in batch.info[k].items()}
-                ended.append({f"episode/{name}": float(value) for name, value in score.items()})
-        return ended
-
-
-class Averages:
-    """Means of the metrics since the last log entry; they stay on the device until then."""
-
-    def __init__(self):
-        self._rows = []
-
-    def add(self, metrics: dict) -> None:
-        """Adds the metrics of one update."""
-        self._rows.append(metrics)
-
-    def take(self, step: int) -> dict[str, float]:
-        """The means, and starts anew.
-
-        Raises:
-            FloatingPointError: a loss or gradient is not finite, so the run must not go on.
-        """
-        rows, self._rows = jax.device_get(self._rows), []
-        values = defaultdict(list)
-        for row in rows:
-            for name, value in row.items():
-                values[name].append(value)
-        means = {name: float(np.mean(column)) for name, column in values.items()}
-        broken = [name for name, value in means.items() if not np.isfinite(value)]
-        if broken:
-            raise FloatingPointError(
-                f"{broken[0]} is not finite at step {step}: training diverged. The last checkpoint "
-                "is from before; a smaller --model.learning-rate or --model.clip may help a new run"
-            )
-        return means
 
 
 class Trainer:
@@ -107,15 +43,21 @@ class Trainer:
         self._environments = environments
         self._logger = logger
         self._agent = Agent(config, *sensors)
-        self._replay = Replay(logdir / "replay", *sensors, config.replay_capacity, config.seed)
-        self._collector = Collector(environments, self._replay)
+        lived, shown = replay_folders(logdir)
+        shown = shown if config.prefill_from == "demonstrations" else None
+        self._replay, self._demonstrations = (
+            Replay(folder, *sensors, config.replay_capacity, config.seed)
+            for folder in (lived, shown)
+        )
+        self._collector = Collector(environments)
         self._checkpointer = Checkpointer(logdir / "checkpoints")
         self._saved: int | None = None
         self._state: AgentState = self._agent.init(config.seed)
-        self._step = self._replay.step
+        self._step = max(self._replay.step, self._demonstrations.step)
         if self._checkpointer.latest_step() is not None:
             self._state, meta = self._checkpointer.restore(self._state)
             self._replay.restore(meta["replay"])
+            self._demonstrations.restore(meta["replay"])
             self._saved = meta["step"]
             # Episodes that were recorded after the checkpoint are kept; their updates are due.
             self._step = max(self._step, self._saved)
@@ -139,29 +81,27 @@ class Trainer:
         carry = self._agent.start(config.envs)
         batch = environments.reset()
         actions = np.zeros((config.envs, self._agent.action_size), np.float32)
-        self._collector.add(batch, actions, self._step)
+        filling = np.ones(config.envs, bool)
+        self._collector.add(batch, actions, self._step, self._targets(filling))
         log, evaluation, save = self._schedule()
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(Stop())
             progress = stack.enter_context(Progress(config.steps, self._step, self._updates))
             while self._step < config.steps and not stop.requested:
-                if self._step < config.prefill or not self._replay.episodes:
-                    if config.prefill_from == "demonstrations":
-                        noise = random.normal(0, config.behavior.exploration, actions.shape)
-                        actions = np.clip(environments.expert_action() + noise, -1, 1)
-                    else:
-                        actions = random.uniform(-1, 1, actions.shape)
-                    actions = actions.astype(np.float32)
-                else:
+                filling = self._filling(filling, batch.is_first)
+                actions = self._prefill(random) if filling.any() else actions
+                if not filling.all():
                     device_actions, carry = self._agent.act(
                         self._state, carry, batch.values, batch.available, batch.is_first, key, True
                     )
-                    actions = self._finite(np.asarray(device_actions))
+                    chosen = self._finite(np.asarray(device_actions))
+                    actions = np.where(filling[:, None], actions, chosen)
                 environments.step_async(actions)
                 self._learn(stack, progress)
                 batch = environments.step_wait()
                 self._step += environments.action_repeat * int((~batch.is_first).sum())
-                for score in self._collector.add(batch, actions, self._step):
+                replays = self._targets(filling)
+                for score in self._collector.add(batch, actions, self._step, replays):
                     self._logger.scalars(self._step, score)
                     progress.score(score["episode/return"])
                 progress.show(self._step, self._updates)
@@ -194,15 +134,48 @@ class Trainer:
         now = time.monotonic()
         return self._step + self._config.log_every, evaluation, now + self._config.checkpoint_every
 
+    def _filling(self, before: np.ndarray, is_first: np.ndarray) -> np.ndarray:
+        """Which environments [K] the prefill acts in; a demonstration goes on to its end."""
+        if self._config.prefill_from == "demonstrations":
+            return np.where(is_first, self._step < self._config.prefill, before)
+        return np.full(len(before), self._step < self._config.prefill or not self._replay.episodes)
+
+    def _prefill(self, random: np.random.Generator) -> np.ndarray:
+        """Actions [K, A] of the prefill."""
+        shape = (self._config.envs, self._agent.action_size)
+        if self._config.prefill_from == "demonstrations":
+            noise = random.normal(0, self._config.behavior.exploration, shape)
+            actions = np.clip(self._environments.expert_action() + noise, -1, 1)
+        else:
+            actions = random.uniform(-1, 1, shape)
+        return actions.astype(np.float32)
+
+    def _targets(self, filling: np.ndarray) -> list[Replay]:
+        """The replay that each environment's episode belongs to."""
+        demonstrating = filling & (self._config.prefill_from == "demonstrations")
+        return [self._demonstrations if shown else self._replay for shown in demonstrating]
+
     def _due(self) -> int:
         """Updates that the environment steps so far are worth and that were not made."""
-        if not self._replay.episodes:
-            return 0
         steps = self._step - self._config.prefill
-        return int(steps * self._config.updates_per_1000 / 1000) - self._updates
+        if steps < 0 or not (self._replay.episodes or self._demonstrations.episodes):
+            return 0
+        worth = self._config.pretrain + int(steps * self._config.updates_per_1000 / 1000)
+        return worth - self._updates
 
     def _sample(self) -> dict:
-        batch = self._replay.sample(self._config.batch_size, self._config.batch_length)
+        """A batch: first the share of the demonstrations, then what the agent lived through."""
+        size, shown = self._config.batch_size, 0
+        if self._demonstrations.episodes:
+            share = self._config.demonstration_share if self._replay.episodes else 1
+            shown = round(share * size)
+        parts = [
+            replay.sample(count, self._config.batch_length)
+            for replay, count in ((self._demonstrations, shown), (self._replay, size - shown))
+            if count
+        ]
+        batch = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        batch["demonstrated"] = np.arange(size) < shown
         return jax.device_put(nest(batch))
 
     def _finite(self, actions: np.ndarray) -> np.ndarray:
@@ -255,6 +228,11 @@ class Trainer:
         return result.mean
 
 
+def replay_folders(logdir: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Where a run keeps what its agent lived through, and the demonstrations."""
+    return logdir / "replay", logdir / "demonstrations"
+
+
 @contextlib.contextmanager
 def lock(logdir: pathlib.Path):
     """Holds the run's folder; a second process on it is a ValueError."""
@@ -267,12 +245,27 @@ def lock(logdir: pathlib.Path):
         yield
 
 
+def check_demonstrations(config: Config) -> None:
+    """Raises a ValueError where a setting of the demonstrations is out of range or in vain."""
+    if not 0 <= config.demonstration_share <= 1:
+        raise ValueError(f"demonstration_share is {config.demonstration_share}, not in [0, 1]")
+    if config.pretrain < 0:
+        raise ValueError(f"pretrain is {config.pretrain}; it must be 0 or more")
+    if config.behavior.cloning and config.prefill_from != "demonstrations":
+        raise ValueError(
+            f"behavior.cloning is {config.behavior.cloning}, but there is nothing to clone: "
+            "add --prefill-from demonstrations"
+        )
+
+
 def train(config: Config) -> pathlib.Path:
     """Trains or resumes the run of ``config``; returns its folder.
 
     Raises:
-        ValueError: the folder holds something else, a run with other settings, or is in use.
+        ValueError: settings that contradict each other, or the folder holds something else, a run
+            with other settings, or is in use.
     """
+    check_demonstrations(config)
     logdir = pathlib.Path(config.logdir)
     if is_imitation(logdir):
         raise ValueError(f"{str(logdir)!r} holds a run of experiments.imitate; give a new folder")
@@ -283,7 +276,7 @@ def train(config: Config) -> pathlib.Path:
         stack.enter_context(lock(logdir))
         # Whatever seeds the environments had before a resumption, they go on with new ones.
         saved = Checkpointer(logdir / "checkpoints").latest_step() or 0
-        life = max(saved, recorded_step(logdir / "replay"))
+        life = max(saved, *map(recorded_step, replay_folders(logdir)))
         environments = stack.enter_context(
             ParallelEnvironments(
                 config.task,

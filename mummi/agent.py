@@ -96,7 +96,8 @@ class Agent:
 
         Args:
             state: its buffers are reused, so the caller goes on with the returned one.
-            batch: as in ``WorldModel.loss``.
+            batch: as in ``WorldModel.loss``; cloning also needs ``demonstrated`` bool [B], the
+                sequences that show a demonstration.
 
         Returns:
             The new state and scalar metrics.
@@ -112,9 +113,21 @@ class Agent:
             start = jax.tree.map(lambda x: x[index], start)
         slow = state.slow_critic if c.slow_critic else state.critic
         scale = jnp.maximum(1.0, state.return_range) if c.normalise_returns else 1.0
-        gradient, (returns, behavior_metrics) = jax.grad(
-            self.behavior.loss, argnums=(0, 1), has_aux=True
-        )(state.actor, state.critic, slow, model, start, scale, keys[2])
+
+        def loss(actor, critic):
+            total, (returns, metrics) = self.behavior.loss(
+                actor, critic, slow, model, start, scale, keys[2]
+            )
+            if c.cloning > 0:
+                shown = batch["demonstrated"][:, None] & ~batch["is_first"]
+                inputs = (posterior.feature, batch["action"], shown)
+                metrics["loss/cloning"] = self.behavior.cloning_loss(actor, *inputs)
+                total += c.cloning * metrics["loss/cloning"]
+            return total, (returns, metrics)
+
+        gradient, (returns, behavior_metrics) = jax.grad(loss, argnums=(0, 1), has_aux=True)(
+            state.actor, state.critic
+        )
         metrics["gradient/actor"] = optax.tree.norm(gradient[0])
         metrics["gradient/value"] = optax.tree.norm(gradient[1])
         actor_step, actor_optimiser = self._actor_optimiser.update(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mummi.config import BehaviorConfig
 from mummi.networks import MLP
@@ -114,6 +114,31 @@ class Behavior:
         if self.config.actor == "tanh_normal":
             return jnp.tanh(x)
         return x + jax.lax.stop_gradient(jnp.clip(x, -1.0, 1.0) - x)
+
+    def cloning_loss(
+        self,
+        params,
+        feature: Float[Array, "B T F"],
+        action: Float[Array, "B T A"],
+        demonstrated: Bool[Array, "B T"],
+    ) -> Array:
+        """Negative log-likelihood of the actions [A] that followed the demonstrated steps.
+
+        Mean over steps and dimensions, of the actor's Gaussian before its tanh or clip.
+
+        Args:
+            params: of the actor.
+            feature: of posterior states, constant.
+            action: the action that led to each step, as in the replay.
+            demonstrated: steps that an action of a demonstration led to. The first step of a
+                window cannot count, since its predecessor is not there.
+        """
+        mean, std = self.action_parameters(params, jax.lax.stop_gradient(feature[:, :-1]))
+        action, weight = action[:, 1:], demonstrated[:, 1:].astype(jnp.float32)
+        if self.config.actor == "tanh_normal":
+            action = jnp.arctanh(jnp.clip(action, -0.999, 0.999))
+        likelihood = distrax.Normal(mean, std).log_prob(action).mean(-1)
+        return -(weight * likelihood).sum() / jnp.maximum(weight.sum(), 1.0)
 
     def act(self, params, feature: Float[Array, "*batch F"], noise: Array | float) -> Array:
         """Action [..., A] in [-1, 1]; ``noise`` [..., A] is standard normal, 0 for the mode."""

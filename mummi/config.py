@@ -124,6 +124,7 @@ class BehaviorConfig:
         min_std: least std of the actor.
         max_std: largest std of the clipped normal.
         entropy: weight of the mean log std in the actor's objective.
+        cloning: weight of the log-likelihood of demonstrated actions in the actor's objective.
         normalise_returns: divide the actor's returns by max(1, P95 - P5) (DreamerV3).
         slow_critic: share of the critic that the slow critic takes an update; 0 for no slow critic.
         exploration: std of the noise added to actions while training data is collected.
@@ -147,6 +148,7 @@ class BehaviorConfig:
     min_std: float = 1e-4
     max_std: float = 1.0
     entropy: float = 0.0
+    cloning: float = 0.0
     normalise_returns: bool = False
     slow_critic: float = 0.0
     exploration: float = 0.3
@@ -203,7 +205,9 @@ class Config:
         action_repeat: environment steps that an action lasts.
         prefill: environment steps before training, of random actions or demonstrations.
         prefill_from: random actions, or demonstrations by the task's scripted expert, whose
-            actions have the agent's exploration noise added.
+            actions have the agent's exploration noise added. They are kept apart from the replay.
+        demonstration_share: share of each batch that is drawn from the demonstrations.
+        pretrain: updates that what the prefill recorded is worth, on top of those below.
         updates_per_1000: updates of the agent for every 1,000 environment steps.
         batch_size: sequences in a batch.
         batch_length: steps of a sequence.
@@ -229,6 +233,8 @@ class Config:
     action_repeat: int = 2
     prefill: int = 5_000
     prefill_from: Literal["random", "demonstrations"] = "random"
+    demonstration_share: float = 0.5
+    pretrain: int = 0
     updates_per_1000: float = 100.0
     batch_size: int = 50
     batch_length: int = 50

@@ -25,7 +25,7 @@ FREE = {
     "bfloat16",
 }
 """Settings that may change between a run and its resumption."""
-LATER = {"env", "prefill_from"}
+LATER = {"env", "prefill_from", "demonstration_share", "pretrain", "behavior.cloning"}
 """Settings that files of earlier versions lack; such a run has their defaults."""
 UNSET = "the default"
 """Stands for an entry of a mapping that is not there."""

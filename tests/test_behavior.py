@@ -180,6 +180,27 @@ def test_the_actors_gradient_is_that_of_the_weighted_returns_and_the_entropy():
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["debug", "paper"])
+def test_cloning_is_the_likelihood_of_the_action_after_each_demonstrated_step(name):
+    behavior, _, actor, _ = build(name)
+    random = np.random.default_rng(0)
+    size = start_states(behavior).feature.shape[-1]
+    feature = jnp.asarray(random.normal(size=(2, 5, size)), jnp.float32)
+    action = jnp.asarray(random.uniform(-0.9, 0.9, (2, 5, ACTION_SIZE)), jnp.float32)
+    demonstrated = jnp.array([[1, 1, 0, 1, 1], [0, 0, 0, 0, 1]], bool)
+    mean, std = behavior.action_parameters(actor, feature)
+    target = np.arctanh(action) if name == "paper" else np.asarray(action)
+    total = []
+    # Pairs of a step and the one its action led to; the last is not followed by any.
+    for row, step in [(0, 0), (0, 2), (0, 3), (1, 3)]:
+        density = scipy.stats.norm(mean[row, step], std[row, step])
+        total.append(density.logpdf(target[row, step + 1]).mean())
+    loss = jax.jit(behavior.cloning_loss)(actor, feature, action, demonstrated)
+    assert loss == pytest.approx(-np.mean(total), rel=1e-4)
+    nothing = behavior.cloning_loss(actor, feature, action, jnp.zeros_like(demonstrated))
+    assert nothing == 0
+
+
 def test_the_critic_regresses_on_constant_returns():
     behavior, model_params, actor, critic = build(entropy=0.0)
     slow = jax.tree.map(lambda x: x + 0.1, critic)

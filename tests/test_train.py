@@ -12,10 +12,11 @@ import pytest
 import tiny
 
 from envs import tasks
+from envs.parallel import ParallelEnvironments
 from experiments import evaluate, train
 from mummi.checkpoint import Checkpointer
 from mummi.config import METHODS
-from mummi.logger import read_metrics
+from mummi.logger import Logger, read_metrics
 from mummi.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -87,16 +88,67 @@ def test_the_sensors_fail_in_training_at_the_rate_that_missing_says(tmp_path):
     assert np.mean(logged) == pytest.approx(1 - np.mean(there), abs=1e-6)
 
 
-@pytest.mark.parametrize(("source", "best"), [("random", False), ("demonstrations", True)])
-def test_the_first_episodes_are_random_or_the_experts(tmp_path, source, best):
-    tiny.run(tmp_path, "--prefill-from", source, "--prefill", "80", "--steps", "400")
-    actions = []
-    for path in sorted((tmp_path / "replay").glob("*.npz")):
-        with np.load(path) as episode:
-            actions.append(episode["action"][1:])
-    # Two episodes of 40 environment steps; the dummy task's expert is at its upper limit, but for
-    # the exploration noise of standard deviation 0.1.
-    assert [(episode > 0.4).all() for episode in actions[:3]] == [best, best, False]
+@pytest.mark.parametrize("envs", ["1", "2"])
+def test_demonstrations_are_whole_episodes_and_kept_apart(tmp_path, envs):
+    # With one robot the prefill ends amid the third episode of 40 environment steps, and with two
+    # amid the second of both.
+    flags = ("--prefill-from", "demonstrations", "--prefill", "100", "--envs", envs)
+    flags += ("--behavior.cloning", "1", "--pretrain", "3")
+    settings = tiny.run(tmp_path, *flags, "--steps", "400")
+    experts = {}
+    for folder in ("demonstrations", "replay"):
+        experts[folder] = []
+        for path in (tmp_path / folder).glob("*.npz"):
+            with np.load(path) as episode:
+                # The dummy task's expert is at its upper limit, but for the exploration noise of
+                # standard deviation 0.1.
+                experts[folder].append(bool((episode["action"][1:] > 0.4).all()))
+    count = {"1": 3, "2": 4}[envs]
+    assert experts["demonstrations"] == [True] * count
+    assert experts["replay"] == [False] * (10 - count)
+    rows = read_metrics(tmp_path)
+    assert [r["updates"] for r in rows if "updates" in r][-1] == tiny.worth(settings)
+    losses = [r["loss/cloning"] for r in rows if "loss/cloning" in r]
+    assert losses and np.isfinite(losses).all()
+
+
+def test_a_share_of_every_batch_is_demonstrated(tmp_path):
+    flags = ("--prefill-from", "demonstrations", "--prefill", "80", "--batch-size", "8")
+    settings = tiny.config(tmp_path, *flags, "--demonstration-share", "0.25")
+    train.train(settings)
+    dummy = ParallelEnvironments("dummy", [0], image_size=settings.image_size)
+    with dummy as environments, Logger(tmp_path) as logger:
+        trainer = train.Trainer(settings, environments, logger)
+        batch = trainer._sample()
+    assert np.array_equal(batch["demonstrated"], np.arange(8) < 2)
+    follows = ~np.asarray(batch["is_first"])
+    expert = [(row[there] > 0.4).all() for row, there in zip(batch["action"], follows, strict=True)]
+    assert np.array_equal(expert, batch["demonstrated"])
+
+
+def test_a_killed_run_with_demonstrations_goes_on_with_them(tmp_path):
+    flags = ("--prefill-from", "demonstrations", "--prefill", "80", "--behavior.cloning", "1")
+    tiny.run(tmp_path, *flags, "--steps", "200")
+    before = sorted(path.name for path in (tmp_path / "demonstrations").iterdir())
+    settings = tiny.run(tmp_path, *flags, "--steps", "400")
+    assert sorted(path.name for path in (tmp_path / "demonstrations").iterdir()) == before
+    made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
+    assert made[-1] == (400, tiny.worth(settings))
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--demonstration-share", "1.5", "demonstration_share is 1.5, not in [0, 1]"),
+        ("--pretrain", "-1", "pretrain is -1; it must be 0 or more"),
+        ("--behavior.cloning", "1", "nothing to clone: add --prefill-from demonstrations"),
+    ],
+)
+def test_settings_of_demonstrations_that_make_no_sense_are_refused(
+    tmp_path, capsys, flag, value, said
+):
+    assert said in message(capsys, *tiny.flags(tmp_path, flag, value))
+    assert not (tmp_path / "config.yaml").exists()
 
 
 @pytest.mark.parametrize(

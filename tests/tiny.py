@@ -35,7 +35,8 @@ def run(logdir: pathlib.Path, *more: str, task: str = "dummy") -> Config:
 
 def worth(settings: Config) -> int:
     """Updates that a finished run must have made."""
-    return int((settings.steps - settings.prefill) * settings.updates_per_1000 / 1000)
+    steps = settings.steps - settings.prefill
+    return settings.pretrain + int(steps * settings.updates_per_1000 / 1000)
 
 
 def start(module: str, *arguments: str) -> subprocess.Popen:

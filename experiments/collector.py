@@ -1,0 +1,47 @@
+"""What environments deliver, as episodes in replays."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from envs.parallel import Batch, ParallelEnvironments
+from mummi.episode import EpisodeWriter
+from mummi.replay import Replay
+
+
+class Collector:
+    """Writes what K environments deliver into replays, and keeps score."""
+
+    def __init__(self, environments: ParallelEnvironments):
+        sensors = (environments.modalities, environments.action_size)
+        self._writers = [EpisodeWriter(*sensors) for _ in range(len(environments))]
+        self._returns = np.zeros(len(environments))
+        self._missing = np.zeros(len(environments))
+
+    def add(
+        self, batch: Batch, actions: np.ndarray, step: int, replays: Sequence[Replay]
+    ) -> list[dict[str, float]]:
+        """Takes one step [K], and where it ends an episode the replay [K] to keep it in.
+
+        Returns:
+            The score of each episode that ended.
+        """
+        ended = []
+        for k, writer in enumerate(self._writers):
+            if batch.restarted[k]:
+                writer.drop()
+            if batch.is_first[k]:
+                self._returns[k] = self._missing[k] = 0.0
+            values = {name: value[k] for name, value in batch.values.items()}
+            available = {name: there[k] for name, there in batch.available.items()}
+            flags = (batch.is_first[k], batch.is_last[k], batch.is_terminal[k])
+            writer.append(values, available, actions[k], batch.reward[k], *flags)
+            self._returns[k] += batch.reward[k]
+            self._missing[k] += 1.0 - np.mean(list(available.values()))
+            if batch.is_last[k]:
+                length = len(writer)
+                replays[k].add(writer.finish(), step)
+                score = {"return": self._returns[k], "missing": self._missing[k] / length}
+                score |= {f"last/{name}": value for name, value in batch.info[k].items()}
+                ended.append({f"episode/{name}": float(value) for name, value in score.items()})
+        return ended
