@@ -99,42 +99,37 @@ def transposed_convolution_as_product(
     return total[:, : (height - 1) * stride + size, : (width - 1) * stride + size]
 
 
-class Conv(nn.Module):
+class _Convolution(nn.Module):
+    features: int
+    kernel_size: int
+    stride: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        form = self.form(jax.default_backend() == "cpu")
+        x = form(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        return x + bias.astype(self.dtype)
+
+
+class Conv(_Convolution):
     """Convolution layer that takes the faster of the two equal forms on this backend."""
 
-    features: int
-    kernel_size: int
-    stride: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x):
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        product = jax.default_backend() == "cpu" and self.kernel_size % self.stride == 0
-        apply = convolution_as_product if product else convolution
-        x = apply(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
-        return x + bias.astype(self.dtype)
+    def form(self, cpu: bool):
+        """The function that computes it."""
+        product = cpu and self.kernel_size % self.stride == 0
+        return convolution_as_product if product else convolution
 
 
-class ConvTranspose(nn.Module):
+class ConvTranspose(_Convolution):
     """Transposed convolution that takes the faster of the two equal forms on this backend."""
 
-    features: int
-    kernel_size: int
-    stride: int
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(self, x):
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        product = jax.default_backend() == "cpu"
-        apply = transposed_convolution_as_product if product else transposed_convolution
-        x = apply(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
-        return x + bias.astype(self.dtype)
+    def form(self, cpu: bool):
+        """The function that computes it."""
+        return transposed_convolution_as_product if cpu else transposed_convolution
 
 
 class MLP(nn.Module):
