@@ -19,6 +19,7 @@ import envs
 from envs.parallel import ParallelEnvironments
 from experiments import flops
 from experiments.command_line import explain
+from experiments.simulator_benchmark import libero_rows, wiping_rows
 from experiments.timing import Cost, Row, fastest
 from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
@@ -65,6 +66,8 @@ def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row
     """
     if config.task == "table_wiping":
         return wiping_rows(config, repeats)
+    if config.task.startswith("libero"):
+        return libero_rows(config, repeats)
     from envs.natural_mujoco import TASKS
     from envs.rendering import Renderer, mujoco
 
@@ -121,53 +124,6 @@ def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row
     gain = 2 * single.wall / double.wall
     meaning = "throughput of two workers / of one"
     return [*rows, Row("env", 2 * steps / double.wall, "agent steps", meaning, ">= 1.7", gain)]
-
-
-def wiping_rows(config: Config, repeats: int, steps: int = 20) -> list[Row]:
-    """One control step with both pictures against its physics and against robosuite's rendering.
-
-    Args:
-        config: settings of the environment.
-        repeats: runs of each.
-        steps: control steps of a run.
-    """
-    from envs.table_scene import ROBOT, WORKSPACE
-    from envs.table_simulator import TableSimulator, Wipe, load_controller_config
-
-    environment = envs.make(
-        config.task, image_size=config.image_size, action_repeat=1, **config.env
-    )
-    physics = TableSimulator(1000, True, np.random.SeedSequence(0))
-    original = Wipe(
-        "Panda",
-        controller_configs=load_controller_config(default_controller="OSC_POSE"),
-        camera_names=[WORKSPACE, ROBOT],
-        camera_heights=config.image_size,
-        camera_widths=config.image_size,
-        hard_reset=False,
-        ignore_done=True,
-    )
-    actions = np.random.default_rng(0).uniform(-1, 1, (steps, environment.action_size))
-    worlds = environment, physics, original
-    runs = [lambda w=world: [w.step(action) for action in actions] for world in worlds]
-
-    def reset():
-        for world in worlds:
-            world.reset()
-
-    reset()
-    for run in runs:
-        run()  # robosuite compiles its kernels at the first steps of a process
-    step, raw, default = fastest(repeats, *runs, prepare=reset)
-    environment.close()
-    original.close()
-    rows = []
-    for name, limit in (("physics", raw), ("default rendering", default)):
-        milliseconds = [f"{1000 * cost.cpu / steps:.1f}" for cost in (step, limit)]
-        meaning = f"time / robosuite's {name}: {' / '.join(milliseconds)} CPU ms"
-        ratios = step.wall / limit.wall, step.cpu / limit.cpu
-        rows.append(Row("env", steps / step.wall, "control steps", meaning, "", *ratios))
-    return rows
 
 
 def replay_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):

@@ -1,0 +1,108 @@
+"""One step of robosuite's tasks against their physics and against robosuite's own rendering."""
+
+from typing import Any
+
+import numpy as np
+
+import envs
+from experiments.timing import Row, fastest
+from mummi.config import Config
+
+
+def wiping_rows(config: Config, repeats: int) -> list[Row]:
+    """Table Wiping; as ``simulator_rows``."""
+    from envs.table_scene import ROBOT, WORKSPACE
+    from envs.table_simulator import TableSimulator, Wipe, load_controller_config
+
+    environment = envs.make(
+        config.task, image_size=config.image_size, action_repeat=1, **config.env
+    )
+    seed = np.random.SeedSequence(0)
+    physics = TableSimulator(1000, True, seed)
+    original = Wipe(
+        "Panda",
+        controller_configs=load_controller_config(default_controller="OSC_POSE"),
+        camera_names=[WORKSPACE, ROBOT],
+        camera_heights=config.image_size,
+        camera_widths=config.image_size,
+        hard_reset=False,
+        ignore_done=True,
+    )
+
+    def reset():
+        environment.reset()
+        physics.reset_to(seed)
+        original.reset()
+
+    worlds = environment, physics, original
+    rows = simulator_rows(worlds, lambda: original.sim, reset, "robosuite's", repeats)
+    original.close()
+    return rows
+
+
+def libero_rows(config: Config, repeats: int) -> list[Row]:
+    """A task of LIBERO, of a suite the first; as ``simulator_rows``."""
+    from envs.libero_simulator import LiberoSimulator, suite_tasks
+
+    # LIBERO's import needs what envs.libero_simulator arranges.
+    from libero.libero.envs import OffScreenRenderEnv  # isort: skip
+
+    suite, _, index = config.task.partition("/")
+    task = suite_tasks(suite)[int(index or 0)]
+    settings = {"image_size": config.image_size, "action_repeat": 1, **config.env}
+    environment = envs.make(f"{suite}/{task.index}", **settings)
+    physics = LiberoSimulator(task)
+    original = OffScreenRenderEnv(
+        bddl_file_name=str(task.bddl),
+        camera_heights=config.image_size,
+        camera_widths=config.image_size,
+        hard_reset=False,
+    )
+
+    def reset():
+        environment.reset()
+        physics.reset_to(0, np.random.SeedSequence(0))
+        original.reset()
+
+    worlds = environment, physics, original
+    rows = simulator_rows(worlds, lambda: original.env.sim, reset, "LIBERO's", repeats)
+    original.close()
+    return rows
+
+
+def simulator_rows(
+    worlds: tuple[Any, Any, Any], simulation, reset, whose: str, repeats: int, steps: int = 20
+) -> list[Row]:
+    """One control step with both pictures against its physics and against default rendering.
+
+    Args:
+        worlds: the environment, which is closed, its physics alone, and the original with its
+            rendering; each has ``step``.
+        simulation: gives robosuite's simulation of the original, which a reset may replace.
+        reset: begins an episode in each.
+        whose: the original, for the table.
+        repeats: runs of each.
+        steps: control steps of a run.
+    """
+    environment = worlds[0]
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, environment.action_size))
+
+    def run(world):
+        # robosuite draws in whatever context is current: the environment's cheap one, if let.
+        simulation()._render_context_offscreen.gl_ctx.make_current()
+        for action in actions:
+            world.step(action)
+
+    runs = [lambda w=world: run(w) for world in worlds]
+    reset()
+    for once in runs:
+        once()  # robosuite compiles its kernels at the first steps of a process
+    step, raw, default = fastest(repeats, *runs, prepare=reset)
+    environment.close()
+    rows = []
+    for name, limit in (("physics", raw), ("default rendering", default)):
+        milliseconds = [f"{1000 * cost.cpu / steps:.1f}" for cost in (step, limit)]
+        meaning = f"time / {whose} {name}: {' / '.join(milliseconds)} CPU ms"
+        ratios = step.wall / limit.wall, step.cpu / limit.cpu
+        rows.append(Row("env", steps / step.wall, "control steps", meaning, "", *ratios))
+    return rows
