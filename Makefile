@@ -8,7 +8,7 @@ SUITABLE := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test lint venv gl
+.PHONY: help demo test lint venv libero gl
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ lint: venv  ## check style and formatting
 	$(BIN)/ruff format --check
 
 venv: $(STAMP)  ## make or update .venv from requirements.txt
+
+libero: venv  ## add the tasks of LIBERO to .venv
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-libero.txt
 
 gl: venv
 	@experiments/install_gl.sh $(BIN)/python

@@ -1,5 +1,6 @@
 """Simulated tasks by name."""
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
@@ -24,6 +25,18 @@ _BUILDERS |= dict.fromkeys(
     ("toy_laser_camera", "toy_front_rear", "toy_x_y"), ("envs.toy_world", "ToyWorld")
 )
 _BUILDERS["table_wiping"] = ("envs.table_wiping", "TableWiping")
+_BUILDERS |= dict.fromkeys(
+    (
+        f"{suite}{task}"
+        for suite in ("libero_spatial", "libero_object", "libero_goal")
+        for task in ("", *(f"/{index}" for index in range(10)))
+    ),
+    ("envs.libero", "Libero"),
+)
+
+# What to type where a package is missing.
+_INSTALL = "pip install -r requirements.txt"
+_INSTALL_LIBERO = f"make libero, or {_INSTALL} and pip install --no-deps -r requirements-libero.txt"
 
 # Arguments that every task takes; its others are its options.
 _COMMON = {"task", "seed", "image_size", "background", "training", "action_repeat"}
@@ -41,14 +54,19 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
         hint = f", did you mean {close[0]!r}?" if close else ";"
         raise ValueError(f"unknown task {task!r}{hint} Tasks are {', '.join(tasks())}")
     module, builder = _BUILDERS[name]
-    try:
+    with _says_what_to_install(name):
         return name, getattr(importlib.import_module(module), builder)
+
+
+@contextlib.contextmanager
+def _says_what_to_install(task: str):
+    try:
+        yield
     except ModuleNotFoundError as error:
         package = error.name.partition(".")[0]
+        install = _INSTALL_LIBERO if task.startswith("libero") else _INSTALL
         raise ModuleNotFoundError(
-            f"task {name!r} needs {package}, which is not installed: "
-            "pip install -r requirements.txt",
-            name=package,
+            f"task {task!r} needs {package}, which is not installed: {install}", name=package
         ) from error
 
 
@@ -125,15 +143,16 @@ def make(
     name, build = _builder(task)
     task_seed, dropout_seed = np.random.SeedSequence(seed).generate_state(2)
     repeat = {} if action_repeat is None else {"action_repeat": action_repeat}
-    environment = build(
-        name,
-        seed=int(task_seed),
-        image_size=image_size,
-        background=background,
-        training=training,
-        **repeat,
-        **vars(options(task, **changes)),
-    )
+    with _says_what_to_install(name):
+        environment = build(
+            name,
+            seed=int(task_seed),
+            image_size=image_size,
+            background=background,
+            training=training,
+            **repeat,
+            **vars(options(task, **changes)),
+        )
     if isinstance(missing, str) and missing == "none":
         return environment
     from envs.dropout import Dropout, load_script

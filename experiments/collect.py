@@ -40,8 +40,11 @@ class Arguments:
     flags it takes --task, --preset, --seed, --envs, --env.NAME, --image-size, --action-repeat and
     --background, with the same defaults.
 
+    Of LIBERO only episodes that succeed are recorded, in LIBERO's own layout, and --episodes counts
+    those of each task.
+
     Attributes:
-        out: the HDF5 file.
+        out: the HDF5 file; for a suite of LIBERO a folder, which gets a file for each task.
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
         episodes: demonstrations that the file is to hold.
@@ -314,7 +317,13 @@ class _Bar:
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and records."""
     with explain():
-        collect(*parse(arguments))
+        own, config = parse(arguments)
+        if config.task.startswith("libero"):
+            from experiments import libero_collect  # needs LIBERO, which is an extra
+
+            libero_collect.collect(own, config, Policy(own.policy, config), record)
+        else:
+            collect(own, config)
 
 
 if __name__ == "__main__":

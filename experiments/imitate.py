@@ -6,6 +6,7 @@ import functools
 import pathlib
 import re
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import tyro
@@ -25,7 +26,12 @@ from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.episode import save_episode
 from mummi.imitation import record
-from mummi.imitation.demonstrations import Demonstration, Demonstrations
+from mummi.imitation.demonstrations import (
+    Demonstration,
+    Demonstrations,
+    LiberoDemonstrations,
+    libero_files,
+)
 from mummi.imitation.heads import HEADS
 from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import HEAD
@@ -146,7 +152,8 @@ def load_demonstrations(imitation: Imitation, config: Config, sensors) -> list[D
         ValueError: the file does not fit the task.
     """
     modalities, action_size = sensors
-    with Demonstrations(imitation.data, [m.name for m in modalities]) as demonstrations:
+    made = []
+    for demonstrations in opened(imitation.data, config, [m.name for m in modalities]):
         kwargs = demonstrations.attributes.get("env_args", {}).get("env_kwargs", {})
         repeat = kwargs.get("action_repeat", config.action_repeat)
         pairs = [
@@ -163,7 +170,22 @@ def load_demonstrations(imitation: Imitation, config: Config, sensors) -> list[D
                     f"--data {imitation.data!r} has {name} {there}, and task {config.task!r} with "
                     f"these settings has {wanted}"
                 )
-        return list(demonstrations)
+        made += demonstrations
+    return made
+
+
+def opened(path: str, config: Config, names: list[str]) -> Iterator[Demonstrations]:
+    """The file of demonstrations, or for LIBERO each file of a folder; closed when passed."""
+    if not config.task.startswith("libero"):
+        with Demonstrations(path, names) as demonstrations:
+            yield demonstrations
+        return
+    from envs.instruction import embed
+
+    encode = functools.partial(embed, encoder=config.env.get("encoder", "minilm"))
+    for file in libero_files(path):
+        with LiberoDemonstrations(file, names, encode) as demonstrations:
+            yield demonstrations
 
 
 class Stages:

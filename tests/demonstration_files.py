@@ -8,9 +8,17 @@ import numpy as np
 LIBERO_SHAPES = {
     "agentview_rgb": (8, 8, 3),
     "eye_in_hand_rgb": (8, 8, 3),
+    "ee_ori": (3,),
+    "ee_pos": (3,),
     "ee_states": (6,),
     "gripper_states": (2,),
     "joint_states": (7,),
+}
+
+PROBLEM = {
+    "problem_name": "libero_tabletop_manipulation",
+    "domain_name": "robosuite",
+    "language_instruction": "open the drawer",
 }
 
 
@@ -20,7 +28,9 @@ def libero(path, numbers=(0, 1), steps=6):
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs["env_name"] = "Libero_Tabletop_Manipulation"
-        data.attrs["problem_info"] = json.dumps({"language_instruction": "open the drawer"})
+        data.attrs["problem_info"] = json.dumps(PROBLEM)
+        data.attrs["macros_image_convention"] = "opengl"
+        data.attrs["bddl_file_content"] = "(define (problem LIBERO_Tabletop_Manipulation))"
         data.attrs["bddl_file_name"] = "open_the_drawer.bddl"
         data.attrs["env_args"] = json.dumps({"type": 1, "env_name": "Libero", "env_kwargs": {}})
         for number in numbers:
@@ -38,6 +48,7 @@ def libero(path, numbers=(0, 1), steps=6):
             demo["dones"] = (np.arange(length) == length - 1).astype(np.uint8)
             demo.attrs["num_samples"] = length
             demo.attrs["model_file"] = "<mujoco/>"
+            demo.attrs["init_state"] = demo["states"][0]
         data.attrs["num_demos"] = len(numbers)
         data.attrs["total"] = sum(steps + number for number in numbers)
     return path

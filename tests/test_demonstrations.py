@@ -5,7 +5,7 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
-from demonstration_files import LIBERO_SHAPES, libero, robomimic
+from demonstration_files import LIBERO_SHAPES, PROBLEM, libero, robomimic
 
 from mummi.imitation.demonstrations import Demonstrations
 
@@ -18,7 +18,7 @@ def test_a_file_of_libero_loads(tmp_path):
         kinds = {m.name: m.kind for m in demonstrations.modalities}
         assert kinds["agentview_rgb"] == "image" and kinds["joint_states"] == "vector"
         attributes = demonstrations.attributes
-        assert attributes["problem_info"] == {"language_instruction": "open the drawer"}
+        assert attributes["problem_info"] == PROBLEM
         assert attributes["bddl_file_name"] == "open_the_drawer.bddl"
         assert attributes["env_args"]["env_name"] == "Libero" and attributes["total"] == 13
         for number, there in enumerate(demonstrations):
@@ -33,6 +33,8 @@ def test_a_file_of_libero_loads(tmp_path):
             assert there.rewards.dtype == np.float32 and there.rewards.tolist()[-2:] == [0, 1]
             assert there.dones.dtype == bool and there.dones.tolist()[-2:] == [False, True]
             np.testing.assert_array_equal(there.states, raw["states"][()])
+            start = there.attributes.pop("init_state")
+            np.testing.assert_array_equal(start, raw["states"][0])
             assert there.attributes == {"num_samples": 6 + number, "model_file": "<mujoco/>"}
 
 

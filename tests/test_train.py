@@ -39,7 +39,7 @@ def message(capsys, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("task", tasks())
+@pytest.mark.parametrize("task", [name for name in tasks() if not name.startswith("libero")])
 def test_every_task_trains_resumes_and_evaluates_with_every_method(tmp_path, task, method):
     # Twenty steps an episode on every task.
     repeat = {"dummy": "2"}.get(task, "5" if task.startswith(("toy", "table")) else "50")

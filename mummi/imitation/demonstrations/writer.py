@@ -31,6 +31,7 @@ class DemonstrationWriter:
         action_size: A.
         env_args: what the demonstrations were made with, JSON; robomimic wants ``env_name``,
             ``type`` and ``env_kwargs`` in it.
+        attributes: what else the file says of all of them; a mapping becomes JSON.
 
     Raises:
         ValueError: the file is no file of demonstrations or has other modalities, action size or
@@ -43,9 +44,11 @@ class DemonstrationWriter:
         modalities: Sequence[Modality],
         action_size: int,
         env_args: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
     ):
         self._path = pathlib.Path(path)
         self._env_args = json.loads(json.dumps(env_args))
+        self._attributes = dict(attributes or {})
         self._modalities, self._action_size = tuple(modalities), action_size
         self._folder = self._path.with_name(self._path.name + ".parts")
         number = 0
@@ -145,7 +148,9 @@ class DemonstrationWriter:
 
     def _create(self, path: pathlib.Path) -> h5py.File:
         file = h5py.File(path, "w")
-        file.create_group("data").attrs["env_args"] = json.dumps(self._env_args)
+        attributes = file.create_group("data").attrs
+        for name, value in {**self._attributes, "env_args": self._env_args}.items():
+            attributes[name] = json.dumps(value) if isinstance(value, Mapping) else value
         return file
 
     def _require_same(self, there: Demonstrations) -> None:
