@@ -1,7 +1,5 @@
 """What environments deliver, as episodes in replays."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from envs.parallel import Batch, ParallelEnvironments
@@ -10,21 +8,29 @@ from mummi.replay import Replay
 
 
 class Collector:
-    """Writes what K environments deliver into replays, and keeps score."""
+    """Writes what K environments deliver into replays, and keeps score.
 
-    def __init__(self, environments: ParallelEnvironments):
+    Args:
+        environments: where the steps come from.
+        replay: of the episodes that the agent, or chance, lived through.
+        demonstrations: of those that an expert did.
+    """
+
+    def __init__(self, environments: ParallelEnvironments, replay: Replay, demonstrations: Replay):
         sensors = (environments.modalities, environments.action_size)
         self._writers = [EpisodeWriter(*sensors) for _ in range(len(environments))]
+        self._replays = {"episode": replay, "demonstration": demonstrations}
         self._returns = np.zeros(len(environments))
         self._missing = np.zeros(len(environments))
 
     def add(
-        self, batch: Batch, actions: np.ndarray, step: int, replays: Sequence[Replay]
+        self, batch: Batch, actions: np.ndarray, step: int, demonstrated: np.ndarray
     ) -> list[dict[str, float]]:
-        """Takes one step [K], and where it ends an episode the replay [K] to keep it in.
+        """Takes one step [K] of episodes that are ``demonstrated``, bool [K], or not.
 
         Returns:
-            The score of each episode that ended.
+            Of each episode that ended the score, as ``episode/return`` or
+            ``demonstration/return`` and so on.
         """
         ended = []
         for k, writer in enumerate(self._writers):
@@ -40,8 +46,9 @@ class Collector:
             self._missing[k] += 1.0 - np.mean(list(available.values()))
             if batch.is_last[k]:
                 length = len(writer)
-                replays[k].add(writer.finish(), step)
+                kind = "demonstration" if demonstrated[k] else "episode"
+                self._replays[kind].add(writer.finish(), step)
                 score = {"return": self._returns[k], "missing": self._missing[k] / length}
                 score |= {f"last/{name}": value for name, value in batch.info[k].items()}
-                ended.append({f"episode/{name}": float(value) for name, value in score.items()})
+                ended.append({f"{kind}/{name}": float(value) for name, value in score.items()})
         return ended

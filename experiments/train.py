@@ -49,7 +49,7 @@ class Trainer:
             Replay(folder, *sensors, config.replay_capacity, config.seed)
             for folder in (lived, shown)
         )
-        self._collector = Collector(environments)
+        self._collector = Collector(environments, self._replay, self._demonstrations)
         self._checkpointer = Checkpointer(logdir / "checkpoints")
         self._saved: int | None = None
         self._state: AgentState = self._agent.init(config.seed)
@@ -82,7 +82,7 @@ class Trainer:
         batch = environments.reset()
         actions = np.zeros((config.envs, self._agent.action_size), np.float32)
         filling = np.ones(config.envs, bool)
-        self._collector.add(batch, actions, self._step, self._targets(filling))
+        self._collector.add(batch, actions, self._step, self._demonstrated(filling))
         log, evaluation, save = self._schedule()
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(Stop())
@@ -100,10 +100,11 @@ class Trainer:
                 self._learn(stack, progress)
                 batch = environments.step_wait()
                 self._step += environments.action_repeat * int((~batch.is_first).sum())
-                replays = self._targets(filling)
-                for score in self._collector.add(batch, actions, self._step, replays):
+                shown = self._demonstrated(filling)
+                for score in self._collector.add(batch, actions, self._step, shown):
                     self._logger.scalars(self._step, score)
-                    progress.score(score["episode/return"])
+                    if "episode/return" in score:
+                        progress.score(score["episode/return"])
                 progress.show(self._step, self._updates)
                 if log <= self._step < config.steps:
                     self._log(progress)
@@ -150,10 +151,9 @@ class Trainer:
             actions = random.uniform(-1, 1, shape)
         return actions.astype(np.float32)
 
-    def _targets(self, filling: np.ndarray) -> list[Replay]:
-        """The replay that each environment's episode belongs to."""
-        demonstrating = filling & (self._config.prefill_from == "demonstrations")
-        return [self._demonstrations if shown else self._replay for shown in demonstrating]
+    def _demonstrated(self, filling: np.ndarray) -> np.ndarray:
+        """In which environments [K] the expert acts."""
+        return filling & (self._config.prefill_from == "demonstrations")
 
     def _due(self) -> int:
         """Updates that the environment steps so far are worth and that were not made."""

@@ -6,9 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+import tiny
 from libero_here import needs_libero
 
 import envs
+from experiments import evaluate
+from mummi.logger import read_metrics
 
 pytestmark = needs_libero
 FORWARD = np.array([0.3, 0.1, -0.7, 0, 0, 0, -1])
@@ -227,6 +230,21 @@ def test_missing_assets_are_named(monkeypatch, tmp_path):
     (tmp_path / "turbosquid_objects").mkdir()
     with pytest.raises(FileNotFoundError, match=r"assets is incomplete: .*libero_floor_base_style"):
         make("libero_object/0")
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_a_task_trains_resumes_and_evaluates(tmp_path):
+    flags = ("--image-size", "32", "--env.horizon", "20", "--action-repeat", "1")
+    flags += ("--prefill", "20", "--updates-per-1000", "50", "--missing", "medium")
+    tiny.run(tmp_path, *flags, "--steps", "40", task="libero_object/7")
+    settings = tiny.run(tmp_path, *flags, "--steps", "60", task="libero_object/7")
+    made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
+    assert made[-1] == (60, tiny.worth(settings))
+    arguments = evaluate.Arguments(str(tmp_path), drop=("wrist_rgb",), episodes=1, agreement=False)
+    results = evaluate.evaluate(arguments)
+    assert [result.lengths for result in results.values()] == [[20]] * len(results)
+    assert all(set(result.last) == {"success", "task", "initial_state"} for result in
+               results.values())  # fmt: skip
 
 
 def test_nothing_is_asked_and_nothing_is_left_in_the_users_home(tmp_path):

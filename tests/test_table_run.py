@@ -44,11 +44,13 @@ def logdir(tmp_path_factory, quick_compile):
 
 
 def test_success_and_the_proportion_wiped_are_logged(logdir):
-    rows = [row for row in read_metrics(logdir) if "episode/last/wiped" in row]
-    assert [row["step"] for row in rows] == [120, 240]
-    # The demonstration wipes; what the untrained agent does may not.
-    assert rows[0]["episode/last/wiped"] > 0.1
-    assert all(row["episode/last/success"] == (row["episode/last/wiped"] == 1) for row in rows)
+    metrics = read_metrics(logdir)
+    for kind, step in (("demonstration", 120), ("episode", 240)):
+        (row,) = [row for row in metrics if f"{kind}/last/wiped" in row]
+        assert row["step"] == step
+        assert row[f"{kind}/last/success"] == (row[f"{kind}/last/wiped"] == 1)
+        # The demonstration wipes; what the untrained agent does may not.
+        assert row[f"{kind}/last/wiped"] >= 0.1 * (kind == "demonstration")
 
 
 def test_options_are_recorded_and_evaluation_uses_them(logdir):
