@@ -1,7 +1,7 @@
 """What every environment gives: modalities, an action size, and time steps."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -68,3 +68,33 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Frees the simulator and its rendering context."""
+
+
+def check_action_repeat(action_repeat: int, horizon: int) -> None:
+    """Raises a ValueError unless an episode of ``horizon`` control steps has whole actions."""
+    if action_repeat < 1 or horizon < 1 or horizon % action_repeat:
+        raise ValueError(
+            f"action_repeat is {action_repeat!r}; it must be a positive divisor of {horizon}"
+        )
+
+
+def check_sensors(sensors: Sequence[str], known: Sequence[str]) -> None:
+    """Raises a ValueError unless some of the ``known`` sensors are named, each once."""
+    unknown = [sensor for sensor in sensors if sensor not in known]
+    if unknown or not sensors or len(set(sensors)) < len(sensors):
+        raise ValueError(
+            f"sensors are {', '.join(sensors) or 'none'}; "
+            f"choose at least one, each once, of {', '.join(known)}"
+        )
+
+
+def checked_action(action: np.ndarray, size: int) -> np.ndarray:
+    """The action, float64 [size], clipped to [-1, 1].
+
+    Raises:
+        ValueError: another shape, or a value that is not finite.
+    """
+    action = np.asarray(action, np.float64)
+    if action.shape != (size,) or not np.isfinite(action).all():
+        raise ValueError(f"action is {action}; it must be {size} finite numbers")
+    return np.clip(action, -1, 1)

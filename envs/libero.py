@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.base import TimeStep
+from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
 from envs.instruction import embed
 from envs.libero_expert import LiberoExpert
 from envs.libero_scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
@@ -88,16 +88,8 @@ class Libero:
                 f"background is {background!r}; {task} shows its own walls and floor and takes "
                 "only 'none' (or 'natural', the same here)"
             )
-        if action_repeat < 1 or horizon < 1 or horizon % action_repeat:
-            raise ValueError(
-                f"action_repeat is {action_repeat!r}; it must be a positive divisor of {horizon}"
-            )
-        unknown = [sensor for sensor in sensors if sensor not in SENSORS]
-        if unknown or not sensors or len(set(sensors)) < len(sensors):
-            raise ValueError(
-                f"sensors are {', '.join(sensors) or 'none'}; "
-                f"choose at least one, each once, of {', '.join(SENSORS)}"
-            )
+        check_action_repeat(action_repeat, horizon)
+        check_sensors(sensors, SENSORS)
         if initial_state is not None and initial_state not in range(50):
             raise ValueError(f"initial_state is {initial_state!r}; it must be from 0 to 49")
         suite, _, index = task.partition("/")
@@ -141,11 +133,9 @@ class Libero:
         """
         if self._over:
             raise RuntimeError("the episode is over; call reset before step")
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.action_size,) or not np.isfinite(action).all():
-            raise ValueError(f"action is {action}; it must be {self.action_size} finite numbers")
+        action = checked_action(action, self.action_size)
         for _ in range(self.action_repeat):
-            self._success = self._simulator.step(np.clip(action, -1, 1))
+            self._success = self._simulator.step(action)
             self._control_step += 1
             if self._success:
                 break

@@ -17,7 +17,7 @@ from envs.rendering import Renderer  # isort: skip  (before dm_control: it choos
 from dm_control.suite import ball_in_cup, finger, walker
 
 from envs.backgrounds import make_background
-from envs.base import TimeStep
+from envs.base import TimeStep, check_action_repeat, checked_action
 from envs.planning_expert import SETTINGS, PlanningExpert, full_state
 from mummi.modality import Modality
 
@@ -148,11 +148,7 @@ class NaturalMujoco:
         training: bool = True,
         action_repeat: int = 2,
     ):
-        if action_repeat < 1 or CONTROL_STEPS % action_repeat:
-            raise ValueError(
-                f"action_repeat is {action_repeat!r}; it must be a positive divisor of "
-                f"{CONTROL_STEPS}"
-            )
+        check_action_repeat(action_repeat, CONTROL_STEPS)
         self._domain, make_task = TASKS[task]
         task_seed, background_seed, self._expert_seed = np.random.SeedSequence(seed).spawn(3)
         self._task = make_task(np.random.RandomState(np.random.MT19937(task_seed)))
@@ -200,12 +196,7 @@ class NaturalMujoco:
         """
         if self._control_step >= CONTROL_STEPS:
             raise RuntimeError("the episode is over; call reset before step")
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.action_size,):
-            raise ValueError(f"action has shape {action.shape}; it must be ({self.action_size},)")
-        if not np.isfinite(action).all():
-            raise ValueError(f"action is {action}; every value must be finite")
-        action = np.clip(action, -1, 1)
+        action = checked_action(action, self.action_size)
         reward = 0.0
         for _ in range(self.action_repeat):
             self._task.before_step(action, self._physics)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.base import TimeStep
+from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
 from envs.table_expert import WipingExpert, WipingState
 from envs.table_randomisation import DEFAULT, Randomisation, Randomiser
 from envs.table_scene import DEPTH_RANGE, ROBOT, WORKSPACE, SceneRenderer, prepare
@@ -88,16 +88,8 @@ class TableWiping:
                 f"background is {background!r}; {task} shows its own walls and floor, varied by "
                 "domain randomisation, and takes only 'none' (or 'natural', the same here)"
             )
-        if action_repeat < 1 or horizon < 1 or horizon % action_repeat:
-            raise ValueError(
-                f"action_repeat is {action_repeat!r}; it must be a positive divisor of {horizon}"
-            )
-        unknown = [sensor for sensor in sensors if sensor not in SENSORS]
-        if unknown or not sensors or len(set(sensors)) < len(sensors):
-            raise ValueError(
-                f"sensors are {', '.join(sensors) or 'none'}; "
-                f"choose at least one, each once, of {', '.join(SENSORS)}"
-            )
+        check_action_repeat(action_repeat, horizon)
+        check_sensors(sensors, SENSORS)
         self.action_repeat = action_repeat
         self.modalities = tuple(_modality(sensor, image_size) for sensor in sensors)
         self._horizon, self._early_termination = horizon, early_termination
@@ -139,10 +131,7 @@ class TableWiping:
         """
         if self._over:
             raise RuntimeError("the episode is over; call reset before step")
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.action_size,) or not np.isfinite(action).all():
-            raise ValueError(f"action is {action}; it must be {self.action_size} finite numbers")
-        action = np.clip(action, -1, 1)
+        action = checked_action(action, self.action_size)
         total, terminal = 0.0, False
         for _ in range(self.action_repeat):
             observation, reward, _, _ = self._simulator.step(action)

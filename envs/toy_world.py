@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from envs.base import TimeStep
+from envs.base import TimeStep, check_action_repeat, checked_action
 from mummi.modality import Modality
 
 CONTROL_STEPS = 100
@@ -114,11 +114,7 @@ class ToyWorld:
         training: bool = True,
         action_repeat: int = 1,
     ):
-        if action_repeat < 1 or CONTROL_STEPS % action_repeat:
-            raise ValueError(
-                f"action_repeat is {action_repeat!r}; it must be a positive divisor of "
-                f"{CONTROL_STEPS}"
-            )
+        check_action_repeat(action_repeat, CONTROL_STEPS)
         self.action_repeat = action_repeat
         self._random = np.random.default_rng(seed)
         self._position = np.zeros(2)
@@ -151,10 +147,7 @@ class ToyWorld:
         """
         if self._control_step >= CONTROL_STEPS:
             raise RuntimeError("the episode is over; call reset before step")
-        action = np.asarray(action, np.float64)
-        if action.shape != (self.action_size,) or not np.isfinite(action).all():
-            raise ValueError(f"action is {action}; it must be {self.action_size} finite numbers")
-        move = SPEED * np.clip(action, -1, 1)
+        move = SPEED * checked_action(action, self.action_size)
         reward = 0.0
         for _ in range(self.action_repeat):
             self._position = np.clip(self._position + move, RADIUS - 1, 1 - RADIUS)
