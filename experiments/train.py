@@ -174,7 +174,9 @@ class Trainer:
             for replay, count in ((self._demonstrations, shown), (self._replay, size - shown))
             if count
         ]
-        batch = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        batch = parts[0]
+        if len(parts) > 1:
+            batch = {key: np.concatenate([part[key] for part in parts]) for key in batch}
         batch["demonstrated"] = np.arange(size) < shown
         return jax.device_put(nest(batch))
 
