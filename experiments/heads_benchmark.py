@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments.command_line import explain
 from mummi.imitation.chunk_config import Backbone, ChunkConfig, Objective
@@ -98,7 +98,8 @@ def table(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]
     cores = len(os.sched_getaffinity(0))
     load = f"load {os.getloadavg()[0]:.1f} on {cores} cores"
     shown = Table(
-        "T_o, T_p", "objective", "K", "mean ms", "p99 ms", "CPU ms", "Hz", "30 Hz", "faster",
+        "T_o, T_p", Column("objective", no_wrap=True), "K", "mean ms", "p99 ms", "CPU ms", "Hz",
+        "30 Hz", "faster",
         title=f"{arguments.backbone}, width {arguments.width}, {jax.default_backend()}, {load}",
     )  # fmt: skip
     for horizons, row in found.items():

@@ -232,7 +232,10 @@ def draw(results: dict[str, Rollouts], path: pathlib.Path) -> None:
 
 
 def run(arguments: Arguments) -> dict[str, dict]:
-    """Demonstrates, trains, rolls out, draws and writes; returns the numbers by method."""
+    """Demonstrates, trains, rolls out; returns the numbers by method.
+
+    Picture and numbers are written after each method.
+    """
     out = pathlib.Path(arguments.out)
     demonstrations = demonstrate(arguments.demonstrations, arguments.seed)
     paths = {"expert": recorded(demonstrations)}
@@ -248,9 +251,9 @@ def run(arguments: Arguments) -> dict[str, dict]:
             "seconds": seconds,
             "training": reports[-1][1],
         }
-    draw(paths, out / "two_ways.png")
-    record = {"arguments": dataclasses.asdict(arguments), "methods": found}
-    (out / "numbers.json").write_text(json.dumps(record, indent=2))
+        draw(paths, out / "two_ways.png")
+        record = {"arguments": dataclasses.asdict(arguments), "methods": found}
+        (out / "numbers.json").write_text(json.dumps(record, indent=2))
     return found
 
 

@@ -97,7 +97,8 @@ def train(
     inputs, actions, lengths = gather(network, trajectories)
     scales = network.fit_scales(inputs, actions)
     chunks = scales["action"].normalise(actions).astype(np.float32)
-    data = jax.device_put((inputs, chunks, *windows(lengths, c.observe, c.predict)))
+    rows = windows(lengths, c.observe, c.predict)
+    data = jax.device_put((inputs, chunks, *rows, scales))
     transformation = optimiser(c)
     key = jax.random.PRNGKey(seed)
 
@@ -109,7 +110,7 @@ def train(
         return TrainState(params, average, transformation.init(params), threshold, jnp.int32(0))
 
     def step(state, data):
-        inputs, chunks, history, future = data
+        inputs, chunks, history, future, scales = data
         of_rows, of_loss = jax.random.split(jax.random.fold_in(key, state.update + 1))
         rows = jax.random.randint(of_rows, (c.batch,), 0, len(chunks))
         seen = jax.tree.map(lambda x: x[history[rows]], inputs)
