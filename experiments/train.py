@@ -258,6 +258,12 @@ def check_demonstrations(config: Config) -> None:
             f"behavior.cloning is {config.behavior.cloning}, but there is nothing to clone: "
             "add --prefill-from demonstrations"
         )
+    if config.behavior.cloning and not round(config.demonstration_share * config.batch_size):
+        raise ValueError(
+            f"behavior.cloning is {config.behavior.cloning}, but there is nothing to clone: a "
+            f"demonstration_share of {config.demonstration_share} is none of a batch of "
+            f"{config.batch_size}"
+        )
 
 
 def train(config: Config) -> pathlib.Path:

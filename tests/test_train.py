@@ -137,17 +137,19 @@ def test_a_killed_run_with_demonstrations_goes_on_with_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "said"),
+    ("flags", "said"),
     [
-        ("--demonstration-share", "1.5", "demonstration_share is 1.5, not in [0, 1]"),
-        ("--pretrain", "-1", "pretrain is -1; it must be 0 or more"),
-        ("--behavior.cloning", "1", "nothing to clone: add --prefill-from demonstrations"),
+        ("--demonstration-share 1.5", "demonstration_share is 1.5, not in [0, 1]"),
+        ("--pretrain -1", "pretrain is -1; it must be 0 or more"),
+        ("--behavior.cloning 1", "nothing to clone: add --prefill-from demonstrations"),
+        (
+            "--behavior.cloning 1 --prefill-from demonstrations --demonstration-share 0.1",
+            "nothing to clone: a demonstration_share of 0.1 is none of a batch of 4",
+        ),
     ],
 )
-def test_settings_of_demonstrations_that_make_no_sense_are_refused(
-    tmp_path, capsys, flag, value, said
-):
-    assert said in message(capsys, *tiny.flags(tmp_path, flag, value))
+def test_settings_of_demonstrations_that_make_no_sense_are_refused(tmp_path, capsys, flags, said):
+    assert said in message(capsys, *tiny.flags(tmp_path, *flags.split()))
     assert not (tmp_path / "config.yaml").exists()
 
 
