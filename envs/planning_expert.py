@@ -89,8 +89,9 @@ class Settings:
 
 
 SETTINGS = {
-    "walker_stand": Settings(partial(walker_reward, speed=0.0)),
-    "walker_walk": Settings(partial(walker_reward, speed=1.0)),
+    # To get up from the ground takes about a second; a shorter plan stays there.
+    "walker_stand": Settings(partial(walker_reward, speed=0.0), horizon=1.0, knots=5),
+    "walker_walk": Settings(partial(walker_reward, speed=1.0), horizon=1.0, knots=5),
     "walker_run": Settings(partial(walker_reward, speed=8.0), samples=48),
     "finger_spin": Settings(finger_reward, horizon=0.8, knots=12, samples=96, noise=1.0, fresh=0.2),
     "cup_catch": Settings(cup_reward, horizon=0.8, samples=48, fresh=0.2),
