@@ -1,5 +1,6 @@
 """Diffusion, flow matching and both backbones against closed forms."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from mummi.imitation import diffusion
 from mummi.imitation.performer import Performer
-from mummi.imitation.unet import UNet
+from mummi.imitation.unet import TimeConv, UNet, stretch
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -74,6 +75,23 @@ def test_the_path_of_flow_matching_is_straight():
     np.testing.assert_allclose(
         diffusion.noised(clean, noise, 0.64), 0.8 * clean + 0.6 * noise, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("ours", "library", "prepare"),
+    [
+        (TimeConv(7, 5), nn.Conv(7, (5,)), lambda x: x),
+        (TimeConv(7, 3, 2), nn.Conv(7, (3,), 2, padding=1), lambda x: x),
+        (TimeConv(7, 4), nn.ConvTranspose(7, (4,), (2,)), stretch),
+    ],
+    ids=["convolution", "strided", "transposed"],
+)
+@pytest.mark.parametrize("length", [4, 8])
+def test_a_convolution_over_time_is_the_librarys(ours, library, prepare, length):
+    x = jax.random.normal(jax.random.PRNGKey(0), (3, length, 6))
+    params = library.init(jax.random.PRNGKey(1), x)
+    made = ours.apply(params, prepare(x))
+    np.testing.assert_allclose(made, library.apply(params, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("backbone", [UNet((8, 16)), Performer(1, 2, 8)], ids=["unet", "performer"])
