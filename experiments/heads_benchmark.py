@@ -1,7 +1,8 @@
 """Latency of chunk heads on this machine: python -m experiments.heads_benchmark.
 
-Every call makes a chunk for one robot from latents: history, context, K candidates, choice. MIRROR
-(table 6) compares ``mirror`` with K = 8 with a diffusion of 10 steps on a graphics card.
+Every call makes a chunk for one robot: history, context, K candidates, choice. What starts from
+the sensors goes through the paper-size world model first. MIRROR (table 6) compares ``mirror`` with
+K = 8 with a diffusion of 10 steps on a graphics card.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -18,10 +19,15 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from experiments.command_line import explain
+from mummi.agent import Agent
 from mummi.imitation.chunk_config import Backbone, ChunkConfig, Objective
 from mummi.imitation.chunks import ChunkHead
 from mummi.imitation.heads import Percept, Sizes
+from mummi.imitation.latents import Latents
 from mummi.imitation.metrics import Latency, latencies
+from mummi.imitation.pilot import Pilot
+from mummi.modality import Modality
+from mummi.presets import preset
 
 HORIZONS = ((8, 16), (16, 32))
 """T_o and T_p of MIRROR's table 6."""
@@ -29,14 +35,29 @@ BUDGET = 1000 / 30
 """Milliseconds of a step at 30 Hz."""
 
 
+SENSORS = (
+    Modality("rgb", "image", (64, 64, 3)),
+    Modality("depth", "depth", (64, 64, 1)),
+    Modality("touch", "vector", (2,)),
+)
+"""Those of the walker."""
+
+
 class Case(NamedTuple):
-    """An objective with K candidates."""
+    """An objective with K candidates, from latents or from the sensors (encode, fuse, filter)."""
 
     objective: Objective
     candidates: int
+    source: Literal["latents", "sensors"] = "latents"
 
 
-CASES = (Case("mirror", 1), Case("mirror", 8), Case("diffusion", 1), Case("diffusion", 8))
+CASES = (
+    Case("mirror", 1),
+    Case("mirror", 8),
+    Case("mirror", 8, "sensors"),
+    Case("diffusion", 1),
+    Case("diffusion", 8),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +66,7 @@ class Arguments:
 
     Attributes:
         backbone: of all heads.
-        feature: size of the latent.
+        feature: size of the latent, where a head is timed alone.
         actions: size of an action.
         width: d; 512 is the default of the heads.
         repeats: chunks that each head makes, in turn.
@@ -68,11 +89,22 @@ def planning(
         objective=case.objective, candidates=case.candidates, backbone=arguments.backbone,
         observe=horizons[0], predict=horizons[1], width=arguments.width,
     )  # fmt: skip
-    head = ChunkHead(config, Sizes((), arguments.feature, {}, arguments.actions))
+    key, first = jax.random.PRNGKey(0), np.ones(1, bool)
+    if case.source == "latents":
+        head = ChunkHead(config, Sizes((), arguments.feature, {}, arguments.actions))
+        head.initialise(0)
+        carry = head.reset(1)
+        percept = Percept(np.ones((1, arguments.feature), np.float32), {}, {}, {})
+        return lambda: head.act(carry, percept, first, key)[0]
+    agent = Agent(preset("paper", "walker_walk"), SENSORS, arguments.actions)
+    latents = Latents(agent, jax.jit(agent.init)(0).model)
+    head = ChunkHead(config, latents.sizes)
     head.initialise(0)
-    carry, key = head.reset(1), jax.random.PRNGKey(0)
-    percept = Percept(np.ones((1, arguments.feature), np.float32), {}, {}, {})
-    return lambda: head.act(carry, percept, np.ones(1, bool), key)[0]
+    pilot = Pilot(latents, head)
+    start = pilot.start(1)
+    values = {m.name: np.ones((1, *m.shape), m.dtype) for m in SENSORS}
+    available = {m.name: first for m in SENSORS}
+    return lambda: pilot.act(None, start, values, available, first, key)[0]
 
 
 def benchmark(arguments: Arguments) -> dict[tuple[int, int], dict[Case, Latency]]:
@@ -98,8 +130,8 @@ def table(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]
     cores = len(os.sched_getaffinity(0))
     load = f"load {os.getloadavg()[0]:.1f} on {cores} cores"
     shown = Table(
-        "T_o, T_p", Column("objective", no_wrap=True), "K", "mean ms", "p99 ms", "CPU ms", "Hz",
-        "30 Hz", "faster",
+        "T_o, T_p", Column("objective", no_wrap=True), "from", "K", "mean ms", "p99 ms", "CPU ms",
+        "Hz", "30 Hz", "faster",
         title=f"{arguments.backbone}, width {arguments.width}, {jax.default_backend()}, {load}",
     )  # fmt: skip
     for horizons, row in found.items():
@@ -108,7 +140,8 @@ def table(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]
             holds = "yes" if cost.p99 <= BUDGET else "no"
             label = f"{horizons[0]}, {horizons[1]}"
             times = f"{speed_up(row, case):.1f}"
-            shown.add_row(label, case.objective, str(case.candidates), *values, holds, times)
+            kind = (label, case.objective, case.source, str(case.candidates))
+            shown.add_row(*kind, *values, holds, times)
     return shown
 
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mummi.imitation.chunk_config import ChunkConfig
+from mummi.imitation.generators import GENERATORS
 from mummi.imitation.imle import (
     batch_global_rs_imle,
     charbonnier,
@@ -153,6 +155,18 @@ def test_a_step_of_training_rejects_by_the_threshold_it_has_just_calibrated():
     assert 0 < rejected < 1
     np.testing.assert_allclose((metrics["rejected"], metrics["fallback"]), (rejected, fallback))
     assert float(loss) == pytest.approx(hard + 0.01 * soft, rel=1e-4)
+
+
+def test_the_head_sums_over_action_dimensions_that_are_scaled_already():
+    candidates, targets = problem()
+    config = ChunkConfig(samples=K, soft_weight=0.0, momentum=0.999, most_threshold=2.0)
+    key = jax.random.PRNGKey(0)
+    loss, threshold, metrics = GENERATORS["mirror"].loss(
+        config, lambda *_: jnp.asarray(candidates), jnp.asarray(targets), key, jnp.float32(1.7)
+    )
+    hard, rejected, _, _ = slow_batch_global(candidates, targets, float(threshold))
+    assert 0 < rejected < 1
+    np.testing.assert_allclose((loss, metrics["rejected"]), (hard, rejected), rtol=1e-5)
 
 
 def test_charbonnier_broadcasts_and_mean_squared_is_the_mean():

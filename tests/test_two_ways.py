@@ -61,13 +61,14 @@ def test_the_command_leaves_a_picture_and_numbers(tmp_path, capsys):
 
 def test_the_latency_table_has_a_row_for_each_case(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(heads_benchmark, "HORIZONS", ((2, 8),))
-    cases = [heads_benchmark.Case("mirror", 2), heads_benchmark.Case("diffusion", 1)]
+    kinds = [("mirror", 2), ("mirror", 2, "sensors"), ("diffusion", 1)]
+    cases = [heads_benchmark.Case(*kind) for kind in kinds]
     monkeypatch.setattr(heads_benchmark, "CASES", cases)
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "latency.json"
     heads_benchmark.main(["--repeats", "2", "--width", "16", "--feature", "3", "--out", str(out)])
     rows = json.loads(out.read_text())["rows"]
-    assert [(row["objective"], row["candidates"]) for row in rows] == cases
+    assert [(row["objective"], row["candidates"], row["source"]) for row in rows] == cases
     assert all(row["p99"] >= 0 and row["mean"] > 0 for row in rows)
-    assert rows[1]["speed_up"] == 1
+    assert rows[2]["speed_up"] == 1
     assert "diffusion" in capsys.readouterr().out

@@ -12,10 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from mummi.imitation.chunk_config import ChunkConfig
 from mummi.imitation.chunk_network import ChunkNetwork, Inputs
 from mummi.imitation.chunk_training import train
-from mummi.imitation.generators import action_weights
 from mummi.imitation.heads import Percept, Report, Sizes, Trajectory, no_report
-from mummi.imitation.imle.objectives import charbonnier
-from mummi.imitation.metrics import diversity
+from mummi.imitation.metrics import chunk_distance, diversity
 
 __all__ = ["ChunkCarry", "ChunkConfig", "ChunkHead"]
 
@@ -28,9 +26,9 @@ class ChunkCarry(NamedTuple):
         chunk: the chosen chunk [B, T_p, A], in [-1, 1].
         position: the step of it that was taken last; 0 where a chunk was made in this step, -1
             before the first.
-        gap: D_ρ between the chosen chunk and what the one before still held for the same steps;
-            NaN for a robot's first chunk and where the one before held nothing more.
-        diversity: mean D_ρ between the candidates that it was chosen from; NaN of one candidate.
+        gap: distance between the chosen chunk and what the one before still held for the same
+            steps; NaN for a robot's first chunk and where the one before held nothing more.
+        diversity: mean distance between the candidates that it was chosen from; NaN of one.
     """
 
     history: Inputs
@@ -43,25 +41,24 @@ class ChunkCarry(NamedTuple):
 def proxy_scores(
     candidates: Float[Array, "B K T A"], last: Float[Array, "B A"]
 ) -> Float[Array, "B K"]:
-    """ProxyScore: D_ρ of each candidate's first action to the action taken last.
+    """ProxyScore: distance of each candidate's first action to the action taken last.
 
     MIRROR offers the robot's state or the last action to compare the first motion with; how an
     action moves the state depends on the robot, so this is the second.
     """
-    weights = action_weights(candidates)
-    return charbonnier(candidates[:, :, :1], last[:, None, None], weights)
+    return chunk_distance(candidates[:, :, :1], last[:, None, None])
 
 
 def overlap_scores(
     candidates: Float[Array, "B K T A"], chunk: Float[Array, "B T A"], execute: int
 ) -> Float[Array, "B K"]:
-    """D_ρ of each candidate to what ``chunk``, made ``execute`` steps ago, held for its steps.
+    """Distance of each candidate to what ``chunk``, made ``execute`` steps ago, held for its steps.
 
     NaN where it held nothing more.
     """
     overlap = chunk.shape[1] - execute
     rest = chunk[:, None, execute:]
-    return charbonnier(candidates[:, :, :overlap], rest, action_weights(chunk))
+    return chunk_distance(candidates[:, :, :overlap], rest)
 
 
 class ChunkHead:

@@ -34,12 +34,6 @@ def _noise(key, chunks, samples: int):
     return jax.random.normal(key, (len(chunks), samples, *chunks.shape[1:]))
 
 
-def action_weights(chunks: Array) -> Float[Array, " A"]:
-    """w_d of eq. 3: the actions are scaled to [-1, 1] already, so the mean over dimensions."""
-    size = chunks.shape[-1]
-    return jnp.full(size, 1 / size)
-
-
 def _regression_loss(config, generate, chunks, key, threshold):
     chunk = generate(jnp.zeros_like(chunks)[:, None], None)[:, 0]
     return mean_squared(chunk, chunks), threshold, {}
@@ -60,8 +54,8 @@ def _batch_global_loss(config, generate, chunks, key, threshold):
     clamps = (config.least_threshold, config.most_threshold)
     calibration = (config.quantile, config.momentum, *clamps)
     soft = (config.soft_candidates, config.temperature, config.soft_weight)
-    weights = action_weights(chunks)
-    return mirror_loss(candidates, chunks, threshold, weights, calibration, soft)
+    # Actions are scaled to [-1, 1] already, which is what w_d of eq. 3 is for.
+    return mirror_loss(candidates, chunks, threshold, None, calibration, soft)
 
 
 def _single_pass(config, generate, noise):

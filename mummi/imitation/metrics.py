@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from mummi.imitation.imle.objectives import charbonnier
 
 SWITCH = 0.2
-"""D_ρ beyond which two chunks are two ways: MIRROR's largest rejection threshold."""
+"""Distance beyond which two chunks are two ways."""
 
 
 class Latency(NamedTuple):
@@ -27,6 +26,14 @@ class Latency(NamedTuple):
     p99: float
     cpu: float
     hertz: float
+
+
+def chunk_distance(
+    first: Float[Array | np.ndarray, "*#batch T A"],
+    second: Float[Array | np.ndarray, "*#batch T A"],
+) -> Float[Array, "*batch"]:
+    """D_ρ averaged over action dimensions, so that robots of different sizes compare."""
+    return charbonnier(first, second) / first.shape[-1]
 
 
 def jerk(motion: Float[np.ndarray, "T D"]) -> float:
@@ -40,7 +47,7 @@ def jerk(motion: Float[np.ndarray, "T D"]) -> float:
 
 
 def mode_switch_rate(gaps: Float[np.ndarray, "*N"], threshold: float = SWITCH) -> float:
-    """Share of new chunks whose D_ρ to what the last still held is above ``threshold``.
+    """Share of new chunks whose distance to what the last still held is above ``threshold``.
 
     ``gaps`` that are NaN (first chunks) do not count; NaN when none count.
     """
@@ -50,14 +57,9 @@ def mode_switch_rate(gaps: Float[np.ndarray, "*N"], threshold: float = SWITCH) -
 
 
 def diversity(candidates: Float[Array | np.ndarray, "K T A"]) -> Float[Array, ""]:
-    """Mean D_ρ over the pairs of different candidates, averaged over action dimensions.
-
-    NaN of a single candidate.
-    """
-    count, _, size = candidates.shape
-    weights = jnp.full(size, 1 / size)
-    first, second = np.triu_indices(count, 1)
-    return charbonnier(candidates[first], candidates[second], weights).mean()
+    """Mean ``chunk_distance`` over the pairs of different candidates; NaN of a single one."""
+    first, second = np.triu_indices(len(candidates), 1)
+    return chunk_distance(candidates[first], candidates[second]).mean()
 
 
 def latencies(
