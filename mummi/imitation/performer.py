@@ -32,7 +32,9 @@ class Performer(nn.Module):
     """Chunks [B, T, A] from context tokens [B, S, d] and noise [B, T, A], all steps at once.
 
     Learned queries, which carry their position, plus the projected noise of their step pass L
-    blocks of self-attention, cross-attention to the context and an MLP, each after a LayerNorm.
+    blocks of self-attention, cross-attention to the normalised context and an MLP, each after a
+    LayerNorm. The queries start at the scale of what attention adds to them: started near 0, the
+    steps of a chunk are told apart only after hundreds of updates.
     The paper gives L = 6 and a total of 44 M parameters, but no width, heads, m or MLP size: the
     defaults of ``ChunkConfig`` are guesses that come near it with two ResNet-18. The latent has
     the shape of the chunk, as in IMLE Policy, so that noisy actions can take its place.
@@ -58,7 +60,9 @@ class Performer(nn.Module):
     ) -> Float[Array, "B T A"]:
         """The chunk, or with ``time`` the noise or velocity in it."""
         width = context.shape[-1]
-        x = nn.Dense(width)(noise) + self.param("queries", POSITION, (noise.shape[1], width))
+        queries = self.param("queries", nn.initializers.normal(1.0), (noise.shape[1], width))
+        x = nn.Dense(width)(noise) + queries
+        context = nn.LayerNorm()(context)
         if time is not None:
             x += TimeEmbedding(width)(time)[:, None]
         for block in range(self.blocks):
