@@ -18,7 +18,7 @@ from experiments.ablation import modality_pairs, removals
 from experiments.command_line import explain, parse_config, peek, require
 from experiments.evaluation import evaluation_environments
 from experiments.offline import train_world_model
-from experiments.train import lock
+from experiments.start import lock
 from experiments.views import make_views
 from mummi import run
 from mummi.agent import Agent, AgentState

@@ -1,12 +1,13 @@
 """Trains an agent: python -m experiments.train --task walker_walk."""
 
 import contextlib
-import fcntl
+import os
 import pathlib
 import time
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from envs.dropout import load_script
 from envs.parallel import ParallelEnvironments
@@ -15,12 +16,13 @@ from experiments.collector import Collector
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
 from experiments.progress import Averages, Progress
-from mummi import run
-from mummi.agent import Agent, AgentState, nest
+from experiments.start import check_demonstrations, lock, replay_folders
+from mummi import devices, run
+from mummi.agent import Agent, AgentState, Parameters, nest
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.imitation.record import is_imitation
-from mummi.logger import Logger
+from mummi.logger import Logger, Silence
 from mummi.replay import Prefetch, Replay, recorded_step
 
 CATCH_UP = 20
@@ -30,38 +32,54 @@ CATCH_UP = 20
 class Trainer:
     """Acts, learns, evaluates, logs and saves; everything here goes on after a kill.
 
+    Of a run of several processes each has one, and all go through the same steps together: each
+    acts in its own environments, which fill its own replay, and gives its part of every batch.
+
     Args:
         config: the run's settings.
-        environments: the training environments.
+        environments: the training environments of this process.
         logger: where metrics go.
+        mesh: the devices of all processes.
     """
 
-    def __init__(self, config: Config, environments: ParallelEnvironments, logger: Logger):
+    def __init__(
+        self,
+        config: Config,
+        environments: ParallelEnvironments,
+        logger: Logger | Silence,
+        mesh: Mesh,
+    ):
         logdir = pathlib.Path(config.logdir)
         sensors = (environments.modalities, environments.action_size)
         self._config = config
         self._environments = environments
         self._logger = logger
-        self._agent = Agent(config, *sensors)
-        lived, shown = replay_folders(logdir)
+        self._mesh = mesh
+        self._agent = Agent(config, *sensors, mesh)
+        self._checkpointer = Checkpointer(logdir / "checkpoints")
+        self._saved = self._checkpointer.latest_step()
+        self._process = jax.process_index()
+        lived, shown = replay_folders(logdir, self._process)
         shown = shown if config.prefill_from == "demonstrations" else None
+        seed = (config.seed, self._process, self._saved or 0)
         self._replay, self._demonstrations = (
-            Replay(folder, *sensors, config.replay_capacity, config.seed)
-            for folder in (lived, shown)
+            Replay(folder, *sensors, config.replay_capacity, seed) for folder in (lived, shown)
         )
         self._collector = Collector(environments, self._replay, self._demonstrations)
-        self._checkpointer = Checkpointer(logdir / "checkpoints")
-        self._saved: int | None = None
-        self._state: AgentState = self._agent.init(config.seed)
+        self._state: AgentState = devices.put(self._agent.init(config.seed), devices.whole(mesh))
+        # Episodes that were recorded after the checkpoint are kept; their updates are due.
         self._step = max(self._replay.step, self._demonstrations.step)
-        if self._checkpointer.latest_step() is not None:
+        if self._saved is not None:
             self._state, meta = self._checkpointer.restore(self._state)
-            self._replay.restore(meta["replay"])
-            self._demonstrations.restore(meta["replay"])
+            if self._process == 0:
+                self._replay.restore(meta["replay"])
+                self._demonstrations.restore(meta["replay"])
             self._saved = meta["step"]
-            # Episodes that were recorded after the checkpoint are kept; their updates are due.
             self._step = max(self._step, self._saved)
+        self._step = int(devices.gather([self._step]).max())
         self._updates = int(self._state.updates)
+        self._acting = self._parameters()
+        self._ready = False
         self._averages = Averages()
         self._batches: Prefetch | None = None
 
@@ -77,7 +95,9 @@ class Trainer:
             print(f"{config.logdir} has its {self._saved} steps already; a larger --steps goes on")
             return
         key = jax.random.fold_in(jax.random.PRNGKey(config.seed + 1), self._step)
-        random = np.random.default_rng([config.seed, self._step])
+        if self._process:
+            key = jax.random.fold_in(key, self._process)
+        random = np.random.default_rng([config.seed, self._step, self._process])
         carry = self._agent.start(config.envs)
         batch = environments.reset()
         actions = np.zeros((config.envs, self._agent.action_size), np.float32)
@@ -87,19 +107,22 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(Stop())
             progress = stack.enter_context(Progress(config.steps, self._step, self._updates))
-            while self._step < config.steps and not stop.requested:
+            stopped = False
+            while self._step < config.steps and not stopped:
                 filling = self._filling(filling, batch.is_first)
                 actions = self._prefill(random) if filling.any() else actions
                 if not filling.all():
-                    device_actions, carry = self._agent.act(
-                        self._state, carry, batch.values, batch.available, batch.is_first, key, True
-                    )
+                    seen = batch.values, batch.available, batch.is_first
+                    device_actions, carry = self._agent.act(self._acting, carry, *seen, key, True)
                     chosen = self._finite(np.asarray(device_actions))
                     actions = np.where(filling[:, None], actions, chosen)
                 environments.step_async(actions)
                 self._learn(stack, progress)
                 batch = environments.step_wait()
-                self._step += environments.action_repeat * int((~batch.is_first).sum())
+                taken = environments.action_repeat * int((~batch.is_first).sum())
+                here = taken, stop.requested, time.monotonic() >= save
+                taken, stopped, late = devices.gather(here).sum(0).tolist()
+                self._step += taken
                 shown = self._demonstrated(filling)
                 for score in self._collector.add(batch, actions, self._step, shown):
                     self._logger.scalars(self._step, score)
@@ -109,21 +132,22 @@ class Trainer:
                 if log <= self._step < config.steps:
                     self._log(progress)
                     log = self._step + config.log_every
-                if time.monotonic() >= save and self._step < config.steps:
+                if late and self._step < config.steps:
                     self._save()
                     save = time.monotonic() + config.checkpoint_every
                 if config.evaluate_every and self._step >= evaluation:
                     progress.show(self._step, self._updates, evaluation=self._evaluate())
                     evaluation += config.evaluate_every
-            while self._due() > 0 and not stop.requested:
+            while self._due() > 0 and not stopped:
                 self._learn(stack, progress)
+                stopped = devices.gather([stop.requested]).any()
                 progress.show(self._step, self._updates)
             progress.show(self._step, self._updates, line=True)
             self._log(progress)
             # A checkpoint at the last step says that the run is complete.
             if self._step < config.steps or self._due() <= 0:
                 self._save()
-            if stop.requested:
+            if stopped:
                 raise KeyboardInterrupt(
                     f"stopped at step {self._step}; the same command goes on from here"
                 )
@@ -158,14 +182,21 @@ class Trainer:
     def _due(self) -> int:
         """Updates that the environment steps so far are worth and that were not made."""
         steps = self._step - self._config.prefill
-        if steps < 0 or not (self._replay.episodes or self._demonstrations.episodes):
+        if steps < 0 or not self._recorded():
             return 0
         worth = self._config.pretrain + int(steps * self._config.updates_per_1000 / 1000)
         return worth - self._updates
 
+    def _recorded(self) -> bool:
+        """Whether every process has an episode to learn from."""
+        if not self._ready:
+            here = self._replay.episodes + self._demonstrations.episodes
+            self._ready = bool(devices.gather([here]).all())
+        return self._ready
+
     def _sample(self) -> dict:
         """A batch: first the share of the demonstrations, then what the agent lived through."""
-        size, shown = self._config.batch_size, 0
+        size, shown = self._config.batch_size // jax.process_count(), 0
         if self._demonstrations.episodes:
             share = self._config.demonstration_share if self._replay.episodes else 1
             shown = round(share * size)
@@ -178,7 +209,12 @@ class Trainer:
         if len(parts) > 1:
             batch = {key: np.concatenate([part[key] for part in parts]) for key in batch}
         batch["demonstrated"] = np.arange(size) < shown
-        return jax.device_put(nest(batch))
+        return devices.put(nest(batch), devices.parts(self._mesh))
+
+    def _parameters(self) -> Parameters:
+        """What acting needs, on a device of this process."""
+        state = self._state
+        return devices.local(Parameters(state.model, state.actor, state.critic))
 
     def _finite(self, actions: np.ndarray) -> np.ndarray:
         if not np.isfinite(actions).all():
@@ -195,6 +231,8 @@ class Trainer:
             self._state, metrics = self._agent.update(self._state, next(self._batches))
             self._averages.add(metrics)
             self._updates += 1
+        if due > 0:
+            self._acting = self._parameters()
 
     def _log(self, progress: Progress) -> None:
         rates = progress.rates(self._step, self._updates)
@@ -218,77 +256,50 @@ class Trainer:
         config = self._config
         count = max(1, min(config.envs, config.evaluate_episodes))
         with evaluation_environments(config, count, config.seed, config.missing) as environments:
-            act = agent_actor(self._agent, self._state, count, config.seed)
+            act = agent_actor(self._agent, self._acting, count, config.seed)
             recording = Recording(act, environments)
             result = rollout(recording, environments, config.evaluate_episodes)
         scores = {"evaluation/return": result.mean, "evaluation/std": result.std}
         scores |= {f"evaluation/{name}": value for name, value in result.last.items()}
-        decoded = agreement(self._agent, self._state, recording, config.seed)
+        decoded = agreement(self._agent, self._acting, recording, config.seed)
         for fitted, row in decoded.items():
             scores |= {f"decoding/{fitted}_to_{name}": score for name, score in row.items()}
         self._logger.scalars(self._step, scores)
         return result.mean
 
 
-def replay_folders(logdir: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    """Where a run keeps what its agent lived through, and the demonstrations."""
-    return logdir / "replay", logdir / "demonstrations"
-
-
-@contextlib.contextmanager
-def lock(logdir: pathlib.Path):
-    """Holds the run's folder; a second process on it is a ValueError."""
-    logdir.mkdir(parents=True, exist_ok=True)
-    with (logdir / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process trains in {str(logdir)!r}") from None
-        yield
-
-
-def check_demonstrations(config: Config) -> None:
-    """Raises a ValueError where a setting of the demonstrations is out of range or in vain."""
-    if not 0 <= config.demonstration_share <= 1:
-        raise ValueError(f"demonstration_share is {config.demonstration_share}, not in [0, 1]")
-    if config.pretrain < 0:
-        raise ValueError(f"pretrain is {config.pretrain}; it must be 0 or more")
-    if config.behavior.cloning and config.prefill_from != "demonstrations":
-        raise ValueError(
-            f"behavior.cloning is {config.behavior.cloning}, but there is nothing to clone: "
-            "add --prefill-from demonstrations"
-        )
-    if config.behavior.cloning and not round(config.demonstration_share * config.batch_size):
-        raise ValueError(
-            f"behavior.cloning is {config.behavior.cloning}, but there is nothing to clone: a "
-            f"demonstration_share of {config.demonstration_share} is none of a batch of "
-            f"{config.batch_size}"
-        )
-
-
 def train(config: Config) -> pathlib.Path:
     """Trains or resumes the run of ``config``; returns its folder.
+
+    Of several processes the first writes the configuration, metrics and checkpoints, and speaks.
 
     Raises:
         ValueError: settings that contradict each other, or the folder holds something else, a run
             with other settings, or is in use.
     """
     check_demonstrations(config)
+    devices.connect(config.coordinator, config.processes, config.process)
+    mesh, process = devices.data_mesh(config.devices, config.batch_size), jax.process_index()
     logdir = pathlib.Path(config.logdir)
     if is_imitation(logdir):
         raise ValueError(f"{str(logdir)!r} holds a run of experiments.imitate; give a new folder")
     run.check_folder(logdir, config)
-    if jax.default_backend() == "cpu" and config.preset in ("paper", "published", "modern"):
-        print(f"preset {config.preset} takes days on a CPU; --preset laptop takes minutes")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lock(logdir))
+        if process:
+            silent = stack.enter_context(pathlib.Path(os.devnull).open("w"))
+            stack.enter_context(contextlib.redirect_stdout(silent))
+        else:
+            stack.enter_context(lock(logdir))
+        if jax.default_backend() == "cpu" and config.preset in ("paper", "published", "modern"):
+            print(f"preset {config.preset} takes days on a CPU; --preset laptop takes minutes")
         # Whatever seeds the environments had before a resumption, they go on with new ones.
         saved = Checkpointer(logdir / "checkpoints").latest_step() or 0
-        life = max(saved, *map(recorded_step, replay_folders(logdir)))
+        life = max(saved, *map(recorded_step, replay_folders(logdir, process)))
+        numbers = range(process * config.envs, (process + 1) * config.envs)
         environments = stack.enter_context(
             ParallelEnvironments(
                 config.task,
-                [(config.seed, 0, k, life) for k in range(config.envs)],
+                [(config.seed, 0, k, life) for k in numbers],
                 image_size=config.image_size,
                 missing=config.missing,
                 background=config.background,
@@ -298,10 +309,13 @@ def train(config: Config) -> pathlib.Path:
         )
         if config.prefill_from == "demonstrations":
             environments.expert_action()  # refused for a task without an expert
-        sensors = (environments.modalities, environments.action_size)
-        run.open_run(logdir, run.Run(config, *sensors, load_script(config.missing).to_dict()))
-        logger = stack.enter_context(Logger(logdir))
-        Trainer(config, environments, logger).train()
+        logger = Silence()
+        if process == 0:
+            sensors = (environments.modalities, environments.action_size)
+            run.open_run(logdir, run.Run(config, *sensors, load_script(config.missing).to_dict()))
+            logger = stack.enter_context(Logger(logdir))
+        devices.gather([0])  # the folder is a run before the others write into it
+        Trainer(config, environments, logger, mesh).train()
     return logdir
 
 

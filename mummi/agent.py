@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array
 
-from mummi import run
+from mummi import devices, run
 from mummi.behavior import Behavior, Option, flatten_states
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
@@ -51,9 +52,17 @@ class Agent:
         config: the run's settings.
         modalities: the sensors, in the order of fusion.
         action_size: A.
+        mesh: the devices that ``update`` splits its batches between, of ``devices.data_mesh``; by
+            default it runs where its arrays are.
     """
 
-    def __init__(self, config: Config, modalities: tuple[Modality, ...], action_size: int):
+    def __init__(
+        self,
+        config: Config,
+        modalities: tuple[Modality, ...],
+        action_size: int,
+        mesh: Mesh | None = None,
+    ):
         self.config = config
         self.modalities = tuple(modalities)
         self.action_size = action_size
@@ -69,7 +78,12 @@ class Agent:
         self._model_optimiser = adam(config.model.learning_rate, config.model.clip)
         self._actor_optimiser = adam(config.behavior.actor_rate, config.behavior.clip)
         self._critic_optimiser = adam(config.behavior.value_rate, config.behavior.clip)
-        self.update = jax.jit(self._update, donate_argnums=0)
+        self._mesh = mesh
+        layout = {}
+        if mesh is not None:
+            whole = devices.whole(mesh)
+            layout = {"in_shardings": (whole, devices.parts(mesh)), "out_shardings": whole}
+        self.update = jax.jit(self._update, donate_argnums=0, **layout)
         self.update_model = jax.jit(self._update_model, donate_argnums=0)
         self.act = jax.jit(self._act, static_argnames="explore")
 
@@ -111,6 +125,9 @@ class Agent:
         if 0 < c.starts < number:
             index = jax.random.choice(keys[1], number, (c.starts,), replace=False)
             start = jax.tree.map(lambda x: x[index], start)
+            if self._mesh is not None and c.starts % self._mesh.size == 0:
+                # Left alone, the compiler would have every device imagine from all of them.
+                start = jax.lax.with_sharding_constraint(start, devices.parts(self._mesh))
         slow = state.slow_critic if c.slow_critic else state.critic
         scale = jnp.maximum(1.0, state.return_range) if c.normalise_returns else 1.0
 

@@ -200,7 +200,7 @@ class Config:
         background: natural (generated clips), none, or a folder of videos or images.
         env: options that only this task has, where they differ from its own defaults; each is a
             flag --env.NAME, which --task TASK --help explains.
-        envs: environments that collect in parallel, each in a process of its own.
+        envs: environments that collect in parallel, each in a worker process of its own.
         image_size: height and width of images and depth in pixels.
         action_repeat: environment steps that an action lasts.
         prefill: environment steps before training, of random actions or demonstrations.
@@ -217,6 +217,12 @@ class Config:
         log_every: environment steps between two log entries.
         checkpoint_every: seconds between two checkpoints.
         bfloat16: compute layers in bfloat16: auto does so on accelerators.
+        devices: devices of each process that share every batch; 0 for one CPU, or for as many
+            accelerators as divide the batch.
+        coordinator: HOST:PORT of the first of several processes, which share every batch and have
+            environments and a replay each; auto where a cluster such as Slurm tells it.
+        processes: how many there are; each has the same settings, but for --process.
+        process: which of them this is, from 0 on; the first writes checkpoints and metrics.
     """
 
     task: str = "walker_walk"
@@ -244,6 +250,10 @@ class Config:
     log_every: int = 2_000
     checkpoint_every: float = 60.0
     bfloat16: Literal["auto", "on", "off"] = "auto"
+    devices: int = 0
+    coordinator: str = ""
+    processes: int = 1
+    process: int = 0
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     behavior: BehaviorConfig = dataclasses.field(default_factory=BehaviorConfig)
     mpc: MPCConfig = dataclasses.field(default_factory=MPCConfig)

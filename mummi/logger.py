@@ -108,6 +108,13 @@ class Logger:
         self.close()
 
 
+class Silence:
+    """The logger of a process that leaves the reporting to another."""
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """As ``Logger.scalars``; writes nothing."""
+
+
 def read_metrics(logdir: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads ``metrics.jsonl`` of a run, one dict a line, without a last line still being written.
 

@@ -70,7 +70,7 @@ class Replay:
         modalities: Sequence[Modality],
         action_size: int,
         capacity: int,
-        seed: int,
+        seed: int | Sequence[int],
     ):
         self._directory = None if directory is None else Path(directory)
         self._layout = layout(modalities, action_size)

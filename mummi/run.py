@@ -14,7 +14,9 @@ from mummi.config import Config
 from mummi.modality import Modality
 
 FORMAT = 1
-FREE = {
+PLACES = {"devices", "coordinator", "processes", "process"}
+"""Settings that say where a run computes."""
+FREE = PLACES | {
     "steps",
     "logdir",
     "envs",
@@ -25,7 +27,7 @@ FREE = {
     "bfloat16",
 }
 """Settings that may change between a run and its resumption."""
-LATER = {"env", "prefill_from", "demonstration_share", "pretrain", "behavior.cloning"}
+LATER = PLACES | {"env", "prefill_from", "demonstration_share", "pretrain", "behavior.cloning"}
 """Settings that files of earlier versions lack; such a run has their defaults."""
 UNSET = "the default"
 """Stands for an entry of a mapping that is not there."""

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from experiments import sweep, sweep_jobs
 from experiments.command_line import parse_config
-from experiments.train import lock
+from experiments.start import lock
 from mummi import run
 from mummi.checkpoint import Checkpointer
 from mummi.config import METHODS

@@ -14,6 +14,8 @@ import tiny
 from envs import tasks
 from envs.parallel import ParallelEnvironments
 from experiments import evaluate, train
+from experiments.start import lock
+from mummi import devices
 from mummi.checkpoint import Checkpointer
 from mummi.config import METHODS
 from mummi.logger import Logger, read_metrics
@@ -118,7 +120,7 @@ def test_a_share_of_every_batch_is_demonstrated(tmp_path):
     train.train(settings)
     dummy = ParallelEnvironments("dummy", [0], image_size=settings.image_size)
     with dummy as environments, Logger(tmp_path) as logger:
-        trainer = train.Trainer(settings, environments, logger)
+        trainer = train.Trainer(settings, environments, logger, devices.data_mesh(1, 8))
         batch = trainer._sample()
     assert np.array_equal(batch["demonstrated"], np.arange(8) < 2)
     follows = ~np.asarray(batch["is_first"])
@@ -199,7 +201,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, capsys):
 
 
 def test_two_processes_never_train_in_one_folder(tmp_path, capsys):
-    with train.lock(tmp_path):
+    with lock(tmp_path):
         assert "another process trains in" in message(capsys, *tiny.flags(tmp_path))
     assert not (tmp_path / "config.yaml").exists()
 

@@ -1,0 +1,44 @@
+"""Before a training run starts: its folder, and settings that must fit together."""
+
+import contextlib
+import fcntl
+import pathlib
+
+from mummi.config import Config
+
+
+def replay_folders(logdir: pathlib.Path, process: int = 0) -> tuple[pathlib.Path, pathlib.Path]:
+    """Where a process of a run keeps what its agent lived through, and the demonstrations."""
+    whose = f"-{process}" if process else ""
+    return logdir / f"replay{whose}", logdir / f"demonstrations{whose}"
+
+
+@contextlib.contextmanager
+def lock(logdir: pathlib.Path):
+    """Holds the run's folder; a second process on it is a ValueError."""
+    logdir.mkdir(parents=True, exist_ok=True)
+    with (logdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process trains in {str(logdir)!r}") from None
+        yield
+
+
+def check_demonstrations(config: Config) -> None:
+    """Raises a ValueError where a setting of the demonstrations is out of range or in vain."""
+    if not 0 <= config.demonstration_share <= 1:
+        raise ValueError(f"demonstration_share is {config.demonstration_share}, not in [0, 1]")
+    if config.pretrain < 0:
+        raise ValueError(f"pretrain is {config.pretrain}; it must be 0 or more")
+    if config.behavior.cloning and config.prefill_from != "demonstrations":
+        raise ValueError(
+            f"behavior.cloning is {config.behavior.cloning}, but there is nothing to clone: "
+            "add --prefill-from demonstrations"
+        )
+    if config.behavior.cloning and not round(config.demonstration_share * config.batch_size):
+        raise ValueError(
+            f"behavior.cloning is {config.behavior.cloning}, but there is nothing to clone: a "
+            f"demonstration_share of {config.demonstration_share} is none of a batch of "
+            f"{config.batch_size}"
+        )

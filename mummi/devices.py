@@ -1,0 +1,129 @@
+"""Data-parallel training: parameters on every device, each batch split between the devices.
+
+A run is one process, or several, of one machine or of many, that each hold a part of every batch.
+The compiler splits the computation; what needs the whole batch, as InfoNCE does, gets it.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "batch"
+"""Name of the mesh's one axis."""
+ENDS = {"shutdown_timeout_seconds": 20}
+"""So long a process that fails waits for the others, which are ended then, too."""
+
+
+def connect(coordinator: str, processes: int, process: int) -> None:
+    """Makes this process one of a run of several; called before anything runs on a device.
+
+    Args:
+        coordinator: HOST:PORT at which the first process can be reached, ``auto`` where a cluster
+            such as Slurm tells it, "" for a run of one process.
+        processes: how many there are; 1 unless the coordinator is HOST:PORT.
+        process: which this is, from 0 on.
+
+    Raises:
+        ValueError: the three contradict each other.
+        RuntimeError: ``auto`` and there is no cluster, or the processes do not find each other.
+    """
+    named = coordinator not in ("", "auto")
+    if named and not re.fullmatch(r"\S+:\d+", coordinator):
+        raise ValueError(f"coordinator is {coordinator!r}; it must be HOST:PORT, or auto")
+    if processes != 1 and not named:
+        raise ValueError(f"processes is {processes}, but no coordinator HOST:PORT is given")
+    if not 0 <= process < processes:
+        raise ValueError(f"process is {process}; of {processes} it must be 0 to {processes - 1}")
+    if named:
+        jax.distributed.initialize(coordinator, processes, process, **ENDS)
+    elif coordinator:
+        try:
+            jax.distributed.initialize(**ENDS)
+        except ValueError as error:
+            raise RuntimeError(f"coordinator is auto, but no cluster was found: {error}") from error
+
+
+def data_mesh(devices: int, batch_size: int) -> Mesh:
+    """The devices of all processes in a row.
+
+    Args:
+        devices: how many of each process; 0 for one CPU, or for as many of an accelerator's as
+            divide the batch.
+        batch_size: sequences of a batch, of all processes together.
+
+    Raises:
+        ValueError: as of ``share``.
+    """
+    processes = jax.process_count()
+    rows = [[d for d in jax.devices() if d.process_index == p] for p in range(processes)]
+    there = min(map(len, rows))
+    if not devices and jax.default_backend() == "cpu":
+        devices = 1
+    count = share(devices, there, processes, batch_size)
+    return Mesh(np.array([row[:count] for row in rows]).ravel(), (AXIS,))
+
+
+def share(devices: int, there: int, processes: int, batch_size: int) -> int:
+    """How many devices of each process divide a batch: those asked for, or, of 0, the most.
+
+    Args:
+        devices: asked for, of each process.
+        there: devices that each process has.
+        processes: how many there are.
+        batch_size: sequences of a batch, of all processes together.
+
+    Raises:
+        ValueError: there are not as many devices, or they do not divide the batch.
+    """
+    if not 0 <= devices <= there:
+        raise ValueError(f"devices is {devices}; a process has {there}")
+    if not devices:
+        dividing = [n for n in range(1, there + 1) if batch_size % (n * processes) == 0]
+        devices = max(dividing, default=1)
+    if batch_size % (devices * processes):
+        raise ValueError(
+            f"a batch of {batch_size} sequences cannot be split evenly between {devices} devices "
+            f"of each of {processes} processes; change --devices or --batch-size"
+        )
+    return devices
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+    """Of arrays that every device holds."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def parts(mesh: Mesh) -> NamedSharding:
+    """Of arrays [B, ...] that are split along B."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def put(tree: Any, sharding: NamedSharding) -> Any:
+    """Brings a tree of host arrays to the devices.
+
+    Args:
+        tree: what this process has: the whole of what every device holds, or its part
+            [B / processes, ...] of what is split along B.
+        sharding: of ``whole`` or ``parts``.
+    """
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+    )
+
+
+def local(tree: Any) -> Any:
+    """This process's own copy of arrays that every device holds, on its first device."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
+def gather(values: Sequence[int]) -> np.ndarray:
+    """What each of the P processes has, int32 [P, N] from N integers; every process must ask."""
+    row = np.asarray(values, np.int32)
+    if jax.process_count() == 1:
+        return row[None]
+    return np.asarray(multihost_utils.process_allgather(row))
