@@ -62,8 +62,10 @@ class Trainer:
         lived, shown = replay_folders(logdir, self._process)
         shown = shown if config.prefill_from == "demonstrations" else None
         seed = (config.seed, self._process, self._saved or 0)
+        memory = int(config.replay_memory * 2**30)
         self._replay, self._demonstrations = (
-            Replay(folder, *sensors, config.replay_capacity, seed) for folder in (lived, shown)
+            Replay(folder, *sensors, config.replay_capacity, seed, folder and memory)
+            for folder in (lived, shown)
         )
         self._collector = Collector(environments, self._replay, self._demonstrations)
         self._state: AgentState = devices.put(self._agent.init(config.seed), devices.whole(mesh))

@@ -211,7 +211,9 @@ class Config:
         updates_per_1000: updates of the agent for every 1,000 environment steps.
         batch_size: sequences in a batch.
         batch_length: steps of a sequence.
-        replay_capacity: agent steps that the replay keeps.
+        replay_capacity: agent steps that the replay keeps, as files.
+        replay_memory: GiB of the newest that it also holds in memory; older steps are read from
+            the files. As much again is for demonstrations; each process has its own.
         evaluate_every: environment steps between evaluations; 0 for none.
         evaluate_episodes: episodes of each evaluation.
         log_every: environment steps between two log entries.
@@ -245,6 +247,7 @@ class Config:
     batch_size: int = 50
     batch_length: int = 50
     replay_capacity: int = 500_000
+    replay_memory: float = 8.0
     evaluate_every: int = 20_000
     evaluate_episodes: int = 10
     log_every: int = 2_000

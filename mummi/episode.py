@@ -1,10 +1,14 @@
 """One episode: the layout of its arrays, the writer that collects it, and its file."""
 
+import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +16,9 @@ from mummi.modality import Modality
 
 Episode = dict[str, np.ndarray]
 Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
+
+_LENGTHS_AT = 26
+"""Where in the header of a file in a zip archive the lengths of its name and extra field stand."""
 
 
 def layout(modalities: Sequence[Modality], action_size: int) -> Layout:
@@ -149,9 +156,9 @@ def save_episode(path: Path, episode: Episode) -> None:
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        # Uncompressed: zlib would take twenty times as long.
+        # Uncompressed: zlib would take twenty times as long, and steps are read by their place.
         with open(temporary, "wb") as file:
-            np.savez(file, **episode)
+            np.savez(file, **{key: np.ascontiguousarray(a) for key, a in episode.items()})
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -184,3 +191,82 @@ def is_stream(key: str) -> bool:
 def streams(episode: Mapping[str, np.ndarray]) -> Layout:
     """Step shape and dtype of the values and the action that an episode holds."""
     return {key: (a.shape[1:], a.dtype) for key, a in episode.items() if is_stream(key)}
+
+
+class StoredEpisode(NamedTuple):
+    """An episode and its file; of one that is not in memory, where in its file arrays begin."""
+
+    path: Path | None
+    length: int
+    arrays: Episode | None
+    offsets: Mapping[str, int] | None = None
+
+    @property
+    def resident(self) -> int:
+        """Bytes that it holds in memory."""
+        return sum(array.nbytes for array in self.arrays.values()) if self.arrays else 0
+
+    def spilt(self) -> "StoredEpisode":
+        """The same episode, out of memory.
+
+        Raises:
+            OSError: its file cannot be read.
+            ValueError: the file is not as ``save_episode`` writes it.
+        """
+        return self._replace(arrays=None, offsets=_array_offsets(self.path))
+
+    def reader(self, files: contextlib.ExitStack) -> Callable[[str, int, np.ndarray], None]:
+        """What copies steps of an array: ``read(key, first, out)`` fills ``out`` [N, ...].
+
+        Args:
+            files: what a file is to be closed with; until then it can be read, even if deleted.
+        """
+        if self.arrays is not None:
+            arrays = self.arrays
+            return lambda key, first, out: np.copyto(out, arrays[key][first : first + len(out)])
+        file = files.enter_context(self.path.open("rb", buffering=0)).fileno()
+        offsets = self.offsets
+        return lambda key, first, out: _read_steps(file, offsets[key], first, out)
+
+
+def _array_offsets(path: Path) -> dict[str, int]:
+    """Where in the file of ``save_episode`` the elements of each array begin, in bytes.
+
+    They are in C order from there on, so that a few steps can be read without the others.
+
+    Raises:
+        ValueError: an array is compressed or in Fortran order, which ``save_episode`` never does.
+    """
+    offsets = {}
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            file.seek(member.header_offset + _LENGTHS_AT)
+            name, extra = struct.unpack("<HH", file.read(4))
+            file.seek(name + extra, os.SEEK_CUR)
+            np.lib.format.read_magic(file)
+            _, fortran, _ = np.lib.format.read_array_header_1_0(file)
+            if fortran or member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{path}: {member.filename} is compressed or in Fortran order")
+            offsets[member.filename.removesuffix(".npy")] = file.tell()
+    return offsets
+
+
+def _read_steps(file: int, offset: int, first: int, out: np.ndarray) -> None:
+    """Fills ``out`` [N, ...] with the steps from ``first`` on of an array in an episode's file.
+
+    Args:
+        file: descriptor of the open file.
+        offset: of ``_array_offsets``.
+        first: first step.
+        out: contiguous, of the array's dtype.
+
+    Raises:
+        OSError: the file ends before.
+    """
+    want = memoryview(out).cast("B")
+    at, done = offset + first * out[0].nbytes, 0
+    while done < len(want):
+        got = os.preadv(file, [want[done:]], at + done)
+        if got == 0:
+            raise OSError(errno.EIO, "an episode's file is shorter than when it was written")
+        done += got

@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from mummi.episode import (
     Episode,
     EpisodeWriter,
     Layout,
+    StoredEpisode,
     check_episode,
     is_stream,
     layout,
@@ -31,14 +32,8 @@ __all__ = ["EpisodeWriter", "Prefetch", "Replay", "recorded_step"]
 _NAME = re.compile(r"(\d{8,})-(\d{10,})-(\d+)\.npz")
 
 
-class _Stored(NamedTuple):
-    path: Path | None
-    length: int
-    arrays: Episode
-
-
 class Replay:
-    """The newest episodes of a run, in memory and as one file each.
+    """The newest episodes of a run, as one file each, and the newest of those in memory.
 
     A file is named ``INDEX-STEP-LENGTH.npz`` after a running number, the environment step count
     at its end and its number of time steps. It is written under a temporary name, synced and
@@ -52,16 +47,20 @@ class Replay:
         directory: folder of the files; made when it does not exist. None for no files.
         modalities: the sensor streams.
         action_size: number of action dimensions.
-        capacity: time steps to keep, a bound on memory and disk. The oldest episodes beyond it
-            are evicted by ``add``, their files deleted, also those that were too old to load.
+        capacity: time steps to keep. The oldest episodes beyond it are evicted by ``add``, their
+            files deleted, also those that were too old to load.
         seed: seed of the sampling.
+        memory: most bytes of episodes to hold in memory; of older ones ``sample`` reads the steps
+            that it needs from their files. The samples are the same. None for no bound.
 
     Attributes:
-        episodes: number of episodes in memory.
+        episodes: number of episodes.
+        resident: bytes of the episodes in memory.
         step: largest environment step count recorded; 0 when there is none.
 
     Raises:
-        ValueError: when the folder holds episodes of other sensors or another action size.
+        ValueError: when the folder holds episodes of other sensors or another action size, or
+            memory is bounded and there is no folder.
     """
 
     def __init__(
@@ -71,14 +70,22 @@ class Replay:
         action_size: int,
         capacity: int,
         seed: int | Sequence[int],
+        memory: int | None = None,
     ):
+        if memory is not None and memory < 0:
+            raise ValueError(f"a replay's memory is {memory} bytes; it must be 0 or more")
+        if memory is not None and directory is None:
+            raise ValueError("a replay without a folder has no files, so its memory has no bound")
         self._directory = None if directory is None else Path(directory)
         self._layout = layout(modalities, action_size)
         self._capacity = capacity
         self._random = np.random.default_rng(seed)
         self._lock = threading.Lock()
-        self._stored: deque[_Stored] = deque()
+        self._stored: deque[StoredEpisode] = deque()
+        self._memory = memory
+        self._spilt = 0  # so many of the oldest are in their files alone
         self._total = 0
+        self.resident = 0
         self._too_old: list[Path] = []
         self._next_index = 0
         self.step = 0
@@ -87,7 +94,7 @@ class Replay:
             self._load()
 
     def __len__(self) -> int:
-        """Number of time steps in memory."""
+        """Number of time steps."""
         return self._total
 
     @property
@@ -122,14 +129,19 @@ class Replay:
             path = self._directory / f"{index:08d}-{step:010d}-{length}.npz"
             save_episode(path, episode)
         with self._lock:
-            self._stored.append(_Stored(path, length, episode))
+            self._stored.append(StoredEpisode(path, length, episode))
             self._total += length
+            self.resident += self._stored[-1].resident
             self.step = max(self.step, step)
             evicted, self._too_old = self._too_old, []
             while self._total > self._capacity:
                 oldest = self._stored.popleft()
                 self._total -= oldest.length
+                self.resident -= oldest.resident
+                self._spilt = max(0, self._spilt - 1)
                 evicted.append(oldest.path)
+            while self._full():
+                self._spill(self._spilt)
         for old in filter(None, evicted):
             old.unlink(missing_ok=True)
 
@@ -153,25 +165,28 @@ class Replay:
             ValueError: when nothing has been recorded.
         """
         pieces = []
-        with self._lock:
-            if not self._stored:
-                raise ValueError("cannot sample: no episode has been recorded yet")
-            ends = np.cumsum([episode.length for episode in self._stored])
-            starts = self._random.integers(ends[-1], size=batch)
-            for b, start in enumerate(starts):
-                row = int(np.searchsorted(ends, start, side="right"))
-                first, filled = start - ends[row] + self._stored[row].length, 0
-                while filled < length:
-                    _, whole, arrays = self._stored[row]
-                    count = min(whole - first, length - filled)
-                    pieces.append((b, filled, arrays, first, count))
-                    row, first, filled = (row + 1) % self.episodes, 0, filled + count
-        # Episodes never change, so the copying needs no lock and does not hold up add().
-        result = {}
-        for key, (shape, dtype) in self._layout.items():
-            out = result[key] = np.empty((batch, length, *shape), dtype)
-            for b, at, arrays, first, count in pieces:
-                out[b, at : at + count] = arrays[key][first : first + count]
+        with contextlib.ExitStack() as files:
+            with self._lock:
+                if not self._stored:
+                    raise ValueError("cannot sample: no episode has been recorded yet")
+                ends = np.cumsum([episode.length for episode in self._stored])
+                starts = self._random.integers(ends[-1], size=batch)
+                for b, start in enumerate(starts):
+                    row = int(np.searchsorted(ends, start, side="right"))
+                    first, filled = int(start - ends[row]) + self._stored[row].length, 0
+                    while filled < length:
+                        stored = self._stored[row]
+                        count = min(stored.length - first, length - filled)
+                        window = slice(filled, filled + count)
+                        pieces.append((b, window, first, stored.reader(files)))
+                        row, first, filled = (row + 1) % self.episodes, 0, filled + count
+            # Episodes never change, and a deleted file can be read while it is open, so that the
+            # copying needs no lock and does not hold up add().
+            result = {}
+            for key, (shape, dtype) in self._layout.items():
+                out = result[key] = np.empty((batch, length, *shape), dtype)
+                for b, window, first, read in pieces:
+                    read(key, first, out[b, window])
         return result
 
     def state(self) -> dict[str, Any]:
@@ -210,8 +225,22 @@ class Replay:
                 )
                 break
             if (episode := self._read(path, length)) is not None:
-                self._stored.appendleft(_Stored(path, length, episode))
+                self._stored.appendleft(StoredEpisode(path, length, episode))
                 self._total += length
+                self.resident += self._stored[0].resident
+                if self._spilt or self._full():
+                    self._spill(0)
+
+    def _full(self) -> bool:
+        """Whether episodes must leave the memory."""
+        return self._memory is not None and self.resident > self._memory
+
+    def _spill(self, row: int) -> None:
+        """Leaves an episode to its file: the newest that is not there, or at loading the oldest."""
+        stored = self._stored[row]
+        self._stored[row] = stored.spilt()
+        self._spilt += 1
+        self.resident -= stored.resident
 
     def _read(self, path: Path, length: int) -> Episode | None:
         """An episode of a file, or None and a warning for a damaged one."""

@@ -25,9 +25,17 @@ FREE = PLACES | {
     "log_every",
     "checkpoint_every",
     "bfloat16",
+    "replay_memory",
 }
 """Settings that may change between a run and its resumption."""
-LATER = PLACES | {"env", "prefill_from", "demonstration_share", "pretrain", "behavior.cloning"}
+LATER = PLACES | {
+    "env",
+    "prefill_from",
+    "demonstration_share",
+    "pretrain",
+    "replay_memory",
+    "behavior.cloning",
+}
 """Settings that files of earlier versions lack; such a run has their defaults."""
 UNSET = "the default"
 """Stands for an entry of a mapping that is not there."""
