@@ -1,12 +1,15 @@
 """Measures each stage against its own limit: python -m experiments.benchmark --preset paper."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import pathlib
+import platform
 import tempfile
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +19,26 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
-from envs.parallel import ParallelEnvironments
 from experiments import flops
 from experiments.command_line import explain
-from experiments.simulator_benchmark import libero_rows, wiping_rows
-from experiments.timing import Cost, Row, fastest
+from experiments.heads_benchmark import Arguments as HeadArguments
+from experiments.heads_benchmark import head_rows
+from experiments.simulator_benchmark import environment_rows
+from experiments.start import training_environments
+from experiments.timing import Cost, Row, fastest, forget_peak, now, peak_memory
+from experiments.train import Trainer
 from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
+from mummi.devices import data_mesh
 from mummi.episode import layout
 from mummi.modality import Modality
 from mummi.presets import preset
 from mummi.replay import Replay
 
-Stage = Literal["env", "replay", "train", "act"]
+Stage = Literal["env", "replay", "train", "act", "heads", "loop"]
+
+WARM_UP = 4
+"""Updates of the training loop before its time is taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,120 +56,46 @@ class Arguments:
         out: write the results to this JSON file.
     """
 
-    what: tuple[Stage, ...] = ("env", "replay", "train", "act")
+    what: tuple[Stage, ...] = ("env", "replay", "train", "act", "heads", "loop")
     preset: Preset = "paper"
     task: str = "walker_walk"
     repeats: int = 5
     out: str = ""
 
 
-def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row]:
-    """One environment step against its physics and one render, and two workers against one.
-
-    Args:
-        config: settings of the environment.
-        repeats: runs of each.
-        steps: agent steps of a run.
-
-    Raises:
-        ValueError: the task has no raw physics to compare with.
-    """
-    if config.task == "table_wiping":
-        return wiping_rows(config, repeats)
-    if config.task.startswith("libero"):
-        return libero_rows(config, repeats)
-    from envs.natural_mujoco import TASKS
-    from envs.rendering import Renderer, mujoco
-
-    if config.task not in TASKS:
-        raise ValueError(f"the stage env knows the tasks {', '.join(TASKS)}, not {config.task!r}")
-    domain, make_task = TASKS[config.task]
-    task = make_task(np.random.RandomState(0))
-    physics = domain.suite.Physics.from_xml_string(*domain.suite.get_model_and_assets())
-    model, data = physics.model.ptr, physics.data.ptr
-    substeps = config.action_repeat * round(domain.control_timestep / model.opt.timestep)
-    renderer = Renderer(model, domain.camera, config.image_size)
-    options = {
-        "image_size": config.image_size,
-        "background": config.background,
-        "action_repeat": config.action_repeat,
-    }
-    environment = envs.make(config.task, **options)
-    actions = np.random.default_rng(0).uniform(-1, 1, (steps, environment.action_size))
-
-    def reset():
-        environment.reset()
-        with physics.reset_context():
-            task.initialize_episode(physics)
-
-    def full():
-        for action in actions:
-            environment.step(action)
-
-    def raw():
-        for action in actions:
-            data.ctrl[:] = action
-            mujoco.mj_step(model, data, substeps)
-            renderer.body(data)
-
-    step, limit = fastest(repeats, full, raw, prepare=reset)
-    environment.close()
-    renderer.close()
-    meaning = "time / (physics + one render)"
-    ratios = (step.wall / limit.wall, step.cpu / limit.cpu)
-    rows = [Row("env", steps / step.wall, "agent steps", meaning, "<= 2", *ratios)]
-
-    with (
-        ParallelEnvironments(config.task, [0], **options) as one,
-        ParallelEnvironments(config.task, [1, 2], **options) as two,
-    ):
-
-        def run(workers):
-            for action in actions:
-                workers.step(np.tile(action, (len(workers), 1)))
-
-        single, double = fastest(
-            repeats, lambda: run(one), lambda: run(two), prepare=lambda: (one.reset(), two.reset())
-        )
-    gain = 2 * single.wall / double.wall
-    meaning = "throughput of two workers / of one"
-    return [*rows, Row("env", 2 * steps / double.wall, "agent steps", meaning, ">= 1.7", gain)]
-
-
 def replay_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
-    """Sampling a batch against copying arrays of the same sizes."""
-    length = max(250, config.batch_length)
+    """Sampling a batch, from memory and from files, against copying arrays of the same sizes."""
+    length, size = max(250, config.batch_length), (config.batch_size, config.batch_length)
     with tempfile.TemporaryDirectory() as folder:
-        replay = Replay(folder, modalities, actions, capacity=4 * length, seed=0)
+        memory, files = (
+            Replay(f"{folder}/{bound}", modalities, actions, 4 * length, 0, bound)
+            for bound in (None, 0)
+        )
         for index in range(4):
             episode = draw(modalities, actions, (length,), seed=index)
             episode["is_first"][:] = np.arange(length) == 0
             episode["is_last"][:] = np.arange(length) == length - 1
-            replay.add(episode, index)
-        batch = replay.sample(config.batch_size, config.batch_length)
-        sample, copy = fastest(
+            for replay in (memory, files):
+                replay.add(episode, index)
+        batch = memory.sample(*size)
+        *samples, copy = fastest(
             5 * repeats,
-            lambda: replay.sample(config.batch_size, config.batch_length),
+            lambda: memory.sample(*size),
+            lambda: files.sample(*size),
             lambda: {name: array.copy() for name, array in batch.items()},
         )
-    ratios = (sample.wall / copy.wall, sample.cpu / copy.cpu)
-    return [Row("replay", 1 / sample.wall, "batches", "time / memory copy", "", *ratios)]
+    rows = []
+    for sample, whence in zip(samples, ("from memory", "from cached files"), strict=True):
+        ratios = (sample.wall / copy.wall, sample.cpu / copy.cpu)
+        meaning = f"{whence}: time / memory copy"
+        rows.append(Row("replay", 1 / sample.wall, "batches", meaning, "", *ratios, cpu=sample.cpu))
+    return rows
 
 
 def train_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
     """One update against the float32 matrix-product peak of the device."""
-    agent = Agent(config, modalities, actions)
-    batch = draw(modalities, actions, (config.batch_size, config.batch_length))
-    batch = jax.device_put(nest(batch))
-    state = agent.init(0)
-    work = flops.count(agent.update, state, batch)
+    update, work = updating(config, modalities, actions)
     peak, peak_work = peak_product()
-
-    def update():
-        nonlocal state
-        state, metrics = agent.update(state, batch)
-        return metrics
-
     jax.block_until_ready((update(), peak()))
     # The first product after an update pays for fresh memory.
     cost, _, *limits = fastest(repeats, update, peak, peak, peak)
@@ -169,7 +105,69 @@ def train_rows(config: Config, modalities: tuple[Modality, ...], actions: int, r
     ratio_cpu = work / cost.cpu / (peak_work / limit.cpu) if host else None
     meaning = f"{work / 1e9:.4g} GFLOP / time / peak of {peak_work / limit.wall / 1e9:.0f} GFLOP/s"
     target = ">= 0.35" if host and config.preset == "paper" else ""
-    return [Row("train", 1 / cost.wall, "updates", meaning, target, ratio, ratio_cpu)]
+    cpu = cost.cpu if host else None
+    return [Row("train", 1 / cost.wall, "updates", meaning, target, ratio, ratio_cpu, cpu)]
+
+
+def loop_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
+    """The training loop against the time that its updates take by themselves."""
+    count = WARM_UP + 8 * repeats
+    every = max(1, int(1000 / config.updates_per_1000))
+    prefill = min(config.prefill, 1000)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        config = dataclasses.replace(
+            config, logdir=folder, prefill=prefill, steps=prefill + count * every,
+            evaluate_every=0, checkpoint_every=np.inf, log_every=WARM_UP * every,
+        )  # fmt: skip
+        clock = Clock()
+        with training_environments(config) as environments:
+            Trainer(config, environments, clock, data_mesh(1, config.batch_size)).train()
+    began = next(time for time in clock.times if time.updates >= WARM_UP)
+    ended = clock.times[-1]
+    update, _ = updating(config, modalities, actions)
+    update()
+    (alone,) = fastest(repeats, update)
+    made, wall, cpu = ended.updates - began.updates, ended.wall - began.wall, ended.cpu - began.cpu
+    meaning = f"time of {made} updates alone / time of the loop"
+    ratios = made * alone.wall / wall, made * alone.cpu / cpu
+    return [Row("loop", made / wall, "updates", meaning, ">= 0.9", *ratios, cpu=cpu / made)]
+
+
+class Time(NamedTuple):
+    """When so many updates had been made, in seconds by the clock and of processor time."""
+
+    updates: int
+    wall: float
+    cpu: float
+
+
+class Clock:
+    """A logger that keeps when the loop said how many updates it had made."""
+
+    def __init__(self):
+        self.times: list[Time] = []
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes what the training loop logs."""
+        if "updates" in values:
+            self.times.append(Time(int(values["updates"]), *now()))
+
+
+def updating(
+    config: Config, modalities: tuple[Modality, ...], actions: int
+) -> tuple[Callable[[], dict], int]:
+    """A call that makes one update after the other on a batch, and the operations of each."""
+    agent = Agent(config, modalities, actions)
+    batch = draw(modalities, actions, (config.batch_size, config.batch_length))
+    batch = jax.device_put(nest(batch))
+    state = agent.init(0)
+
+    def update():
+        nonlocal state
+        state, metrics = agent.update(state, batch)
+        return metrics
+
+    return update, flops.count(agent.update, state, batch)
 
 
 def act_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
@@ -193,7 +191,13 @@ def act_rows(config: Config, modalities: tuple[Modality, ...], actions: int, rep
     cost, empty, bare = fastest(repeats, act, repeated(lambda: identity(zero)), repeated(products))
     ratios = (cost.wall / (empty.wall + bare.wall), cost.cpu / (empty.cpu + bare.cpu))
     meaning = "time / (empty call + its products)"
-    return [Row("act", 20 / cost.wall, "calls", meaning, "", *ratios)]
+    return [Row("act", 20 / cost.wall, "calls", meaning, "", *ratios, cpu=cost.cpu / 20)]
+
+
+def heads_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
+    """Making a chunk from latents by heads of their usual size."""
+    feature = config.model.deter + config.model.stoch
+    return head_rows(HeadArguments(feature=feature, actions=actions, repeats=5 * repeats))
 
 
 def peak_product() -> tuple[Callable[[], jax.Array], int]:
@@ -220,6 +224,15 @@ def draw(
     return steps
 
 
+MEASURES = {
+    "replay": replay_rows,
+    "train": train_rows,
+    "act": act_rows,
+    "heads": heads_rows,
+    "loop": loop_rows,
+}
+
+
 def benchmark(arguments: Arguments) -> list[Row]:
     """Measures the stages asked for."""
     config = preset(arguments.preset, arguments.task.removeprefix("dmc_"))
@@ -228,12 +241,20 @@ def benchmark(arguments: Arguments) -> list[Row]:
     environment.close()
     rows = []
     for stage in arguments.what:
+        forget_peak()
         if stage == "env":
-            rows += environment_rows(config, arguments.repeats)
+            found = environment_rows(config, arguments.repeats)
         else:
-            measure = {"replay": replay_rows, "train": train_rows, "act": act_rows}[stage]
-            rows += measure(config, *sensors, arguments.repeats)
+            found = MEASURES[stage](config, *sensors, arguments.repeats)
+        rows += [dataclasses.replace(row, memory=peak_memory()) for row in found]
     return rows
+
+
+def processor() -> str:
+    """The processor's name, as Linux knows it."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def main() -> None:
@@ -242,11 +263,16 @@ def main() -> None:
         arguments = tyro.cli(Arguments, prog="python -m experiments.benchmark")
         rows = benchmark(arguments)
         title = f"{arguments.preset}, {arguments.task}, {jax.default_backend()}"
-        table = Table("stage", "rate", "ratio", "by CPU time", "target", "what", title=title)
+        table = Table(
+            "stage", "rate", "CPU ms", "peak MiB", "ratio", "by CPU time", "target", "what",
+            title=title,
+        )  # fmt: skip
         for row in rows:
-            cpu = "" if row.ratio_cpu is None else f"{row.ratio_cpu:.2f}"
-            rate = f"{row.rate:.4g} {row.unit}/s"
-            table.add_row(row.stage, rate, f"{row.ratio:.2f}", cpu, row.target, row.meaning)
+            by_cpu = "" if row.ratio_cpu is None else f"{row.ratio_cpu:.2f}"
+            cpu = "" if row.cpu is None else f"{1000 * row.cpu:.3g}"
+            rate, ratio = f"{row.rate:.4g} {row.unit}/s", f"{row.ratio:.2f}"
+            memory = f"{row.memory:.0f}"
+            table.add_row(row.stage, rate, cpu, memory, ratio, by_cpu, row.target, row.meaning)
         Console().print(table)
         if arguments.out:
             content = {
@@ -254,6 +280,9 @@ def main() -> None:
                 "backend": jax.default_backend(),
                 "device": jax.devices()[0].device_kind,
                 "cores": len(os.sched_getaffinity(0)),
+                "processor": processor(),
+                "memory_gib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+                "load": os.getloadavg()[0],
                 "rows": [dataclasses.asdict(row) for row in rows],
             }
             path = pathlib.Path(arguments.out)

@@ -13,12 +13,15 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Column, Table
 
+from experiments import flops
 from experiments.command_line import explain
+from experiments.timing import Row, fastest
 from mummi.agent import Agent
 from mummi.imitation.chunk_config import Backbone, ChunkConfig, Objective
 from mummi.imitation.chunks import ChunkHead
@@ -81,27 +84,35 @@ class Arguments:
     out: str = ""
 
 
-def planning(
-    case: Case, horizons: tuple[int, int], arguments: Arguments
-) -> Callable[[], np.ndarray]:
-    """A call that makes a chunk with random weights."""
+def make_head(
+    case: Case, horizons: tuple[int, int], arguments: Arguments, sizes: Sizes
+) -> ChunkHead:
+    """A head with random weights."""
     config = ChunkConfig(
         objective=case.objective, candidates=case.candidates, backbone=arguments.backbone,
         observe=horizons[0], predict=horizons[1], width=arguments.width,
     )  # fmt: skip
-    key, first = jax.random.PRNGKey(0), np.ones(1, bool)
-    if case.source == "latents":
-        head = ChunkHead(config, Sizes((), arguments.feature, {}, arguments.actions))
-        head.initialise(0)
-        carry = head.reset(1)
-        percept = Percept(np.ones((1, arguments.feature), np.float32), {}, {}, {})
-        return lambda: head.act(carry, percept, first, key)[0]
+    head = ChunkHead(config, sizes)
+    head.initialise(0)
+    return head
+
+
+def planning(
+    case: Case, horizons: tuple[int, int], arguments: Arguments
+) -> tuple[ChunkHead, Callable[[], np.ndarray]]:
+    """A head, and a call that makes a chunk with it from a latent."""
+    head = make_head(case, horizons, arguments, Sizes((), arguments.feature, {}, arguments.actions))
+    carry, key = head.reset(1), jax.random.PRNGKey(0)
+    percept = Percept(np.ones((1, arguments.feature), np.float32), {}, {}, {})
+    return head, lambda: head.act(carry, percept, np.ones(1, bool), key)[0]
+
+
+def acting(case: Case, horizons: tuple[int, int], arguments: Arguments) -> Callable[[], np.ndarray]:
+    """A call that makes a chunk from what the sensors deliver."""
     agent = Agent(preset("paper", "walker_walk"), SENSORS, arguments.actions)
     latents = Latents(agent, jax.jit(agent.init)(0).model)
-    head = ChunkHead(config, latents.sizes)
-    head.initialise(0)
-    pilot = Pilot(latents, head)
-    start = pilot.start(1)
+    pilot = Pilot(latents, make_head(case, horizons, arguments, latents.sizes))
+    start, key, first = pilot.start(1), jax.random.PRNGKey(0), np.ones(1, bool)
     values = {m.name: np.ones((1, *m.shape), m.dtype) for m in SENSORS}
     available = {m.name: first for m in SENSORS}
     return lambda: pilot.act(None, start, values, available, first, key)[0]
@@ -111,9 +122,33 @@ def benchmark(arguments: Arguments) -> dict[tuple[int, int], dict[Case, Latency]
     """Latencies by horizons and case; the cases of one pair of horizons are timed in turn."""
     found = {}
     for horizons in HORIZONS:
-        calls = [planning(case, horizons, arguments) for case in CASES]
+        calls = [
+            acting(case, horizons, arguments)
+            if case.source == "sensors"
+            else planning(case, horizons, arguments)[1]
+            for case in CASES
+        ]
         found[horizons] = dict(zip(CASES, latencies(calls, arguments.repeats), strict=True))
     return found
+
+
+def head_rows(arguments: Arguments) -> list[Row]:
+    """Making a chunk by each case against an empty compiled call and its bare products."""
+    zero, identity = jnp.zeros(()), jax.jit(lambda x: x)
+    rows, horizons = [], HORIZONS[0]
+    for case in (case for case in CASES if case.source == "latents"):
+        head, plan = planning(case, horizons, arguments)
+        network, key = head.network, jax.random.PRNGKey(0)
+        inputs = network.init(key), network.blank_scales(), network.blank(1, horizons[0]), key
+        products = flops.products(network.sample, *inputs)
+        calls = plan, lambda: identity(zero), products
+        for call in calls:
+            jax.block_until_ready(call())
+        cost, empty, bare = fastest(arguments.repeats, *calls)
+        ratios = cost.wall / (empty.wall + bare.wall), cost.cpu / (empty.cpu + bare.cpu)
+        meaning = f"{case.objective}, K = {case.candidates}: time / (empty call + its products)"
+        rows.append(Row("heads", 1 / cost.wall, "chunks", meaning, "", *ratios, cpu=cost.cpu))
+    return rows
 
 
 def speed_up(row: dict[Case, Latency], case: Case) -> float:

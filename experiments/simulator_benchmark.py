@@ -1,12 +1,87 @@
-"""One step of robosuite's tasks against their physics and against robosuite's own rendering."""
+"""One step of each environment against its own limit: physics and one render, or robosuite."""
 
 from typing import Any
 
 import numpy as np
 
 import envs
+from envs.parallel import ParallelEnvironments
 from experiments.timing import Row, fastest
 from mummi.config import Config
+
+
+def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row]:
+    """One environment step against its physics and one render, and two workers against one.
+
+    Args:
+        config: settings of the environment.
+        repeats: runs of each.
+        steps: agent steps of a run.
+
+    Raises:
+        ValueError: the task has no raw physics to compare with.
+    """
+    if config.task == "table_wiping":
+        return wiping_rows(config, repeats)
+    if config.task.startswith("libero"):
+        return libero_rows(config, repeats)
+    from envs.natural_mujoco import TASKS
+    from envs.rendering import Renderer, mujoco
+
+    if config.task not in TASKS:
+        raise ValueError(f"the stage env knows the tasks {', '.join(TASKS)}, not {config.task!r}")
+    domain, make_task = TASKS[config.task]
+    task = make_task(np.random.RandomState(0))
+    physics = domain.suite.Physics.from_xml_string(*domain.suite.get_model_and_assets())
+    model, data = physics.model.ptr, physics.data.ptr
+    substeps = config.action_repeat * round(domain.control_timestep / model.opt.timestep)
+    renderer = Renderer(model, domain.camera, config.image_size)
+    options = {
+        "image_size": config.image_size,
+        "background": config.background,
+        "action_repeat": config.action_repeat,
+    }
+    environment = envs.make(config.task, **options)
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, environment.action_size))
+
+    def reset():
+        environment.reset()
+        with physics.reset_context():
+            task.initialize_episode(physics)
+
+    def full():
+        for action in actions:
+            environment.step(action)
+
+    def raw():
+        for action in actions:
+            data.ctrl[:] = action
+            mujoco.mj_step(model, data, substeps)
+            renderer.body(data)
+
+    step, limit = fastest(repeats, full, raw, prepare=reset)
+    environment.close()
+    renderer.close()
+    meaning = "time / (physics + one render)"
+    ratios = (step.wall / limit.wall, step.cpu / limit.cpu)
+    rate, cpu = steps / step.wall, step.cpu / steps
+    rows = [Row("env", rate, "agent steps", meaning, "<= 2", *ratios, cpu=cpu)]
+
+    with (
+        ParallelEnvironments(config.task, [0], **options) as one,
+        ParallelEnvironments(config.task, [1, 2], **options) as two,
+    ):
+
+        def run(workers):
+            for action in actions:
+                workers.step(np.tile(action, (len(workers), 1)))
+
+        single, double = fastest(
+            repeats, lambda: run(one), lambda: run(two), prepare=lambda: (one.reset(), two.reset())
+        )
+    gain = 2 * single.wall / double.wall
+    meaning = "throughput of two workers / of one"
+    return [*rows, Row("env", 2 * steps / double.wall, "agent steps", meaning, ">= 1.7", gain)]
 
 
 def wiping_rows(config: Config, repeats: int) -> list[Row]:
@@ -104,5 +179,6 @@ def simulator_rows(
         milliseconds = [f"{1000 * cost.cpu / steps:.1f}" for cost in (step, limit)]
         meaning = f"time / {whose} {name}: {' / '.join(milliseconds)} CPU ms"
         ratios = step.wall / limit.wall, step.cpu / limit.cpu
-        rows.append(Row("env", steps / step.wall, "control steps", meaning, "", *ratios))
+        rate, cpu = steps / step.wall, step.cpu / steps
+        rows.append(Row("env", rate, "control steps", meaning, "", *ratios, cpu=cpu))
     return rows

@@ -1,9 +1,10 @@
-"""Before a training run starts: its folder, and settings that must fit together."""
+"""Before a training run starts: folder, environments, and settings that must fit together."""
 
 import contextlib
 import fcntl
 import pathlib
 
+from envs.parallel import ParallelEnvironments
 from mummi.config import Config
 
 
@@ -42,3 +43,17 @@ def check_demonstrations(config: Config) -> None:
             f"demonstration_share of {config.demonstration_share} is none of a batch of "
             f"{config.batch_size}"
         )
+
+
+def training_environments(config: Config, process: int = 0, life: int = 0) -> ParallelEnvironments:
+    """The environments of a process of a run; each ``life``, or resumption, has other seeds."""
+    numbers = range(process * config.envs, (process + 1) * config.envs)
+    return ParallelEnvironments(
+        config.task,
+        [(config.seed, 0, number, life) for number in numbers],
+        image_size=config.image_size,
+        missing=config.missing,
+        background=config.background,
+        action_repeat=config.action_repeat,
+        **config.env,
+    )

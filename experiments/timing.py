@@ -1,6 +1,8 @@
 """Costs of calls, measured in turn."""
 
 import dataclasses
+import pathlib
+import re
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -29,6 +31,8 @@ class Row:
         ratio: by the clock.
         ratio_cpu: by processor time, which other processes disturb less; None where the work is
             done by other processes or another device.
+        cpu: processor seconds of this process for one of what the rate counts, or None as above.
+        memory: most MiB that this process was resident in while the stage ran, or None.
     """
 
     stage: str
@@ -38,6 +42,19 @@ class Row:
     target: str
     ratio: float
     ratio_cpu: float | None = None
+    cpu: float | None = None
+    memory: float | None = None
+
+
+def forget_peak() -> None:
+    """Lets ``peak_memory`` begin anew."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> float:
+    """Most MiB that this process was resident in since ``forget_peak``."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
 
 
 def fastest(
@@ -51,7 +68,12 @@ def fastest(
     return [Cost(*np.min(runs, 0)) for runs in zip(*costs, strict=True)]
 
 
+def now() -> Cost:
+    """The clock and the processor time of this process."""
+    return Cost(time.perf_counter(), time.process_time())
+
+
 def _cost(call) -> Cost:
-    wall, cpu = time.perf_counter(), time.process_time()
+    began = now()
     jax.block_until_ready(call())
-    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
+    return Cost(*np.subtract(now(), began))

@@ -16,7 +16,12 @@ from experiments.collector import Collector
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
 from experiments.progress import Averages, Progress
-from experiments.start import check_demonstrations, lock, replay_folders
+from experiments.start import (
+    check_demonstrations,
+    lock,
+    replay_folders,
+    training_environments,
+)
 from mummi import devices, run
 from mummi.agent import Agent, AgentState, Parameters, nest
 from mummi.checkpoint import Checkpointer
@@ -297,18 +302,7 @@ def train(config: Config) -> pathlib.Path:
         # Whatever seeds the environments had before a resumption, they go on with new ones.
         saved = Checkpointer(logdir / "checkpoints").latest_step() or 0
         life = max(saved, *map(recorded_step, replay_folders(logdir, process)))
-        numbers = range(process * config.envs, (process + 1) * config.envs)
-        environments = stack.enter_context(
-            ParallelEnvironments(
-                config.task,
-                [(config.seed, 0, k, life) for k in numbers],
-                image_size=config.image_size,
-                missing=config.missing,
-                background=config.background,
-                action_repeat=config.action_repeat,
-                **config.env,
-            )
-        )
+        environments = stack.enter_context(training_environments(config, process, life))
         if config.prefill_from == "demonstrations":
             environments.expert_action()  # refused for a task without an expert
         logger = Silence()

@@ -6,10 +6,12 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from small import ACTION_SIZE, MODALITIES, make_batch, small_config
 
-from experiments import benchmark, flops
+from experiments import benchmark, flops, timing
+from experiments.heads_benchmark import CASES, Arguments, head_rows
 from mummi.agent import Agent
 from mummi.networks import convolution, convolution_as_product
 
@@ -124,14 +126,42 @@ def test_the_bare_products_run():
     assert len(flops.products(function, array(4, 4))()) == 2
 
 
-@pytest.mark.parametrize(("stage", "rows"), [("env", 2), ("replay", 1), ("train", 1), ("act", 1)])
+@pytest.mark.parametrize(("stage", "rows"), [("env", 2), ("replay", 2), ("train", 1), ("act", 1)])
 def test_every_stage_gives_a_rate_and_a_ratio(stage, rows):
     arguments = benchmark.Arguments((stage,), "debug", "dmc_walker_stand", repeats=1)
     found = benchmark.benchmark(arguments)
     assert [row.stage for row in found] == [stage] * rows
     for row in found:
-        assert row.rate > 0 and row.ratio > 0
-        assert row.ratio_cpu is None or row.ratio_cpu > 0
+        assert row.rate > 0 and row.ratio > 0 and row.memory > 50
+        # By processor time unless worker processes do the work.
+        assert (row.ratio_cpu is None) == (row.cpu is None)
+        assert row.cpu is None or (row.ratio_cpu > 0 and row.cpu > 0)
+
+
+def test_the_heads_are_measured_against_their_products():
+    rows = head_rows(Arguments(feature=6, actions=2, width=16, repeats=1))
+    assert [row.meaning.split(":")[0] for row in rows] == [
+        f"{case.objective}, K = {case.candidates}" for case in CASES
+    ]
+    assert all(row.rate > 0 and row.ratio > 0 and row.cpu > 0 for row in rows)
+
+
+def test_the_loop_is_measured_over_its_updates():
+    (row,) = benchmark.benchmark(benchmark.Arguments(("loop",), "debug", "dummy", repeats=1))
+    assert row.rate > 0 and 0 < row.ratio < 2 and row.cpu > 0
+    # All but the warm-up's, which may be seen late by an update.
+    assert row.meaning.startswith(("time of 8 updates", "time of 7 updates"))
+
+
+def test_the_peak_of_memory_is_that_since_it_was_forgotten():
+    timing.forget_peak()
+    before = timing.peak_memory()
+    much = np.ones(64 * 2**20, np.uint8)
+    after = timing.peak_memory()
+    assert after - before == pytest.approx(64, abs=8)
+    del much
+    timing.forget_peak()
+    assert after - timing.peak_memory() > 50
 
 
 def test_table_wiping_is_measured_against_robosuites_physics_and_rendering():
@@ -154,4 +184,4 @@ def test_the_results_are_written(tmp_path, monkeypatch, capsys):
     benchmark.main()
     assert "replay" in capsys.readouterr().out
     rows = json.loads(path.read_text())["rows"]
-    assert [row["stage"] for row in rows] == ["replay"]
+    assert [row["stage"] for row in rows] == ["replay"] * 2
