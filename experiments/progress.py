@@ -112,21 +112,26 @@ class Averages:
         self._rows.append(metrics)
 
     def take(self, step: int) -> dict[str, float]:
-        """The means, and starts anew.
+        """The means, and starts anew; raises as ``finite_means``."""
+        rows, self._rows = self._rows, []
+        return finite_means(rows, step)
 
-        Raises:
-            FloatingPointError: a loss or gradient is not finite, so the run must not go on.
-        """
-        rows, self._rows = jax.device_get(self._rows), []
-        values = defaultdict(list)
-        for row in rows:
-            for name, value in row.items():
-                values[name].append(value)
-        means = {name: float(np.mean(column)) for name, column in values.items()}
-        broken = [name for name, value in means.items() if not np.isfinite(value)]
-        if broken:
-            raise FloatingPointError(
-                f"{broken[0]} is not finite at step {step}: training diverged. The last checkpoint "
-                "is from before; a smaller --model.learning-rate or --model.clip may help a new run"
-            )
-        return means
+
+def finite_means(rows: list[dict], step: int) -> dict[str, float]:
+    """Means of metrics over updates.
+
+    Raises:
+        FloatingPointError: a loss or gradient is not finite, so the run must not go on.
+    """
+    values = defaultdict(list)
+    for row in jax.device_get(rows):
+        for name, value in row.items():
+            values[name].append(value)
+    means = {name: float(np.mean(column)) for name, column in values.items()}
+    broken = [name for name, value in means.items() if not np.isfinite(value)]
+    if broken:
+        raise FloatingPointError(
+            f"{broken[0]} is not finite at step {step}: training diverged. The last checkpoint "
+            "is from before; a smaller --model.learning-rate or --model.clip may help a new run"
+        )
+    return means

@@ -15,7 +15,8 @@ from experiments.agreement import Recording, agreement
 from experiments.collector import Collector
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
-from experiments.progress import Averages, Progress
+from experiments.learner import Learner
+from experiments.progress import Averages, Progress, finite_means
 from experiments.start import (
     check_demonstrations,
     lock,
@@ -23,12 +24,12 @@ from experiments.start import (
     training_environments,
 )
 from mummi import devices, run
-from mummi.agent import Agent, AgentState, Parameters, nest
+from mummi.agent import Agent, AgentState, nest
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.imitation.record import is_imitation
 from mummi.logger import Logger, Silence
-from mummi.replay import Prefetch, Replay, recorded_step
+from mummi.replay import Replay, recorded_step
 
 CATCH_UP = 20
 """Most updates between two environment steps, so that a resumed run stays responsive."""
@@ -73,22 +74,20 @@ class Trainer:
             for folder in (lived, shown)
         )
         self._collector = Collector(environments, self._replay, self._demonstrations)
-        self._state: AgentState = devices.put(self._agent.init(config.seed), devices.whole(mesh))
+        state: AgentState = devices.put(self._agent.init(config.seed), devices.whole(mesh))
         # Episodes that were recorded after the checkpoint are kept; their updates are due.
         self._step = max(self._replay.step, self._demonstrations.step)
         if self._saved is not None:
-            self._state, meta = self._checkpointer.restore(self._state)
+            state, meta = self._checkpointer.restore(state)
             if self._process == 0:
                 self._replay.restore(meta["replay"])
                 self._demonstrations.restore(meta["replay"])
             self._saved = meta["step"]
             self._step = max(self._step, self._saved)
         self._step = int(devices.gather([self._step]).max())
-        self._updates = int(self._state.updates)
-        self._acting = self._parameters()
-        self._ready = False
+        self._learner = Learner(self._agent, state, self._sample, self._worth(config.steps))
+        self._ready = self._learning = False
         self._averages = Averages()
-        self._batches: Prefetch | None = None
 
     def train(self) -> None:
         """Goes on until ``config.steps`` environment steps.
@@ -97,7 +96,7 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
             FloatingPointError: training diverged.
         """
-        config, environments = self._config, self._environments
+        config, environments, learner = self._config, self._environments, self._learner
         if self._saved is not None and self._saved >= config.steps:
             print(f"{config.logdir} has its {self._saved} steps already; a larger --steps goes on")
             return
@@ -113,18 +112,19 @@ class Trainer:
         log, evaluation, save = self._schedule()
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(Stop())
-            progress = stack.enter_context(Progress(config.steps, self._step, self._updates))
+            stack.enter_context(learner)
+            progress = stack.enter_context(Progress(config.steps, self._step, learner.updates))
             stopped = False
             while self._step < config.steps and not stopped:
                 filling = self._filling(filling, batch.is_first)
                 actions = self._prefill(random) if filling.any() else actions
                 if not filling.all():
                     seen = batch.values, batch.available, batch.is_first
-                    device_actions, carry = self._agent.act(self._acting, carry, *seen, key, True)
+                    device_actions, carry = self._agent.act(learner.acting, carry, *seen, key, True)
                     chosen = self._finite(np.asarray(device_actions))
                     actions = np.where(filling[:, None], actions, chosen)
                 environments.step_async(actions)
-                self._learn(stack, progress)
+                self._learn(progress)
                 batch = environments.step_wait()
                 taken = environments.action_repeat * int((~batch.is_first).sum())
                 here = taken, stop.requested, time.monotonic() >= save
@@ -135,7 +135,7 @@ class Trainer:
                     self._logger.scalars(self._step, score)
                     if "episode/return" in score:
                         progress.score(score["episode/return"])
-                progress.show(self._step, self._updates)
+                progress.show(self._step, learner.updates)
                 if log <= self._step < config.steps:
                     self._log(progress)
                     log = self._step + config.log_every
@@ -143,13 +143,13 @@ class Trainer:
                     self._save()
                     save = time.monotonic() + config.checkpoint_every
                 if config.evaluate_every and self._step >= evaluation:
-                    progress.show(self._step, self._updates, evaluation=self._evaluate())
+                    progress.show(self._step, learner.updates, evaluation=self._evaluate())
                     evaluation += config.evaluate_every
             while self._due() > 0 and not stopped:
-                self._learn(stack, progress)
+                self._learn(progress)
                 stopped = devices.gather([stop.requested]).any()
-                progress.show(self._step, self._updates)
-            progress.show(self._step, self._updates, line=True)
+                progress.show(self._step, learner.updates)
+            progress.show(self._step, learner.updates, line=True)
             self._log(progress)
             # A checkpoint at the last step says that the run is complete.
             if self._step < config.steps or self._due() <= 0:
@@ -188,11 +188,14 @@ class Trainer:
 
     def _due(self) -> int:
         """Updates that the environment steps so far are worth and that were not made."""
-        steps = self._step - self._config.prefill
-        if steps < 0 or not self._recorded():
+        if self._step < self._config.prefill or not self._recorded():
             return 0
-        worth = self._config.pretrain + int(steps * self._config.updates_per_1000 / 1000)
-        return worth - self._updates
+        return self._worth(self._step) - self._learner.updates
+
+    def _worth(self, step: int) -> int:
+        """Updates that a run is worth up to a step."""
+        steps = max(0, step - self._config.prefill)
+        return self._config.pretrain + int(steps * self._config.updates_per_1000 / 1000)
 
     def _recorded(self) -> bool:
         """Whether every process has an episode to learn from."""
@@ -218,31 +221,22 @@ class Trainer:
         batch["demonstrated"] = np.arange(size) < shown
         return devices.put(nest(batch), devices.parts(self._mesh))
 
-    def _parameters(self) -> Parameters:
-        """What acting needs, on a device of this process."""
-        state = self._state
-        return devices.local(Parameters(state.model, state.actor, state.critic))
-
     def _finite(self, actions: np.ndarray) -> np.ndarray:
         if not np.isfinite(actions).all():
             self._averages.take(self._step)  # raises by the name of the loss, if that is the cause
             raise FloatingPointError(f"the policy's action is not finite at step {self._step}")
         return actions
 
-    def _learn(self, stack: contextlib.ExitStack, progress: Progress) -> None:
+    def _learn(self, progress: Progress) -> None:
         due = min(self._due(), CATCH_UP)
-        if due > 0 and self._batches is None:
+        if due > 0 and not self._learning:
             progress.note("compiling the first update")
-            self._batches = stack.enter_context(Prefetch(self._sample))
-        for _ in range(due):
-            self._state, metrics = self._agent.update(self._state, next(self._batches))
+            self._learning = True
+        for metrics in self._learner.learn(max(0, due)):
             self._averages.add(metrics)
-            self._updates += 1
-        if due > 0:
-            self._acting = self._parameters()
 
     def _log(self, progress: Progress) -> None:
-        rates = progress.rates(self._step, self._updates)
+        rates = progress.rates(self._step, self._learner.updates)
         rates["environment_restarts"] = self._environments.restarts
         self._logger.scalars(self._step, self._averages.take(self._step) | rates)
 
@@ -251,8 +245,10 @@ class Trainer:
             # A diverged state must not replace a good checkpoint.
             if means := self._averages.take(self._step):
                 self._logger.scalars(self._step, means)
+            state, ahead = self._learner.newest()
+            finite_means(ahead, self._step)
             meta = {"step": self._step, "replay": self._replay.state()}
-            self._checkpointer.save(self._step, self._state, meta)
+            self._checkpointer.save(self._step, state, meta)
             self._saved = self._step
 
     def _evaluate(self) -> float:
@@ -263,12 +259,12 @@ class Trainer:
         config = self._config
         count = max(1, min(config.envs, config.evaluate_episodes))
         with evaluation_environments(config, count, config.seed, config.missing) as environments:
-            act = agent_actor(self._agent, self._acting, count, config.seed)
+            act = agent_actor(self._agent, self._learner.acting, count, config.seed)
             recording = Recording(act, environments)
             result = rollout(recording, environments, config.evaluate_episodes)
         scores = {"evaluation/return": result.mean, "evaluation/std": result.std}
         scores |= {f"evaluation/{name}": value for name, value in result.last.items()}
-        decoded = agreement(self._agent, self._acting, recording, config.seed)
+        decoded = agreement(self._agent, self._learner.acting, recording, config.seed)
         for fitted, row in decoded.items():
             scores |= {f"decoding/{fitted}_to_{name}": score for name, score in row.items()}
         self._logger.scalars(self._step, scores)
