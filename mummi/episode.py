@@ -221,12 +221,15 @@ class StoredEpisode(NamedTuple):
         Args:
             files: what a file is to be closed with; until then it can be read, even if deleted.
         """
-        if self.arrays is not None:
-            arrays = self.arrays
-            return lambda key, first, out: np.copyto(out, arrays[key][first : first + len(out)])
-        file = files.enter_context(self.path.open("rb", buffering=0)).fileno()
-        offsets = self.offsets
-        return lambda key, first, out: _read_steps(file, offsets[key], first, out)
+        arrays, offsets = self.arrays, self.offsets
+        if arrays is None:
+            file = files.enter_context(self.path.open("rb", buffering=0)).fileno()
+            return lambda key, first, out: _read_steps(file, offsets[key], first, out)
+
+        def copy(key, first, out):
+            out[:] = arrays[key][first : first + len(out)]
+
+        return copy
 
 
 def _array_offsets(path: Path) -> dict[str, int]:
