@@ -16,10 +16,10 @@ rules:
   - {rule: published, modality: all, probability: 0.05}       # the public code's segments
 ```
 
-``modality`` is a name, a list of names, or ``all``; a rule acts on each independently, with random
-numbers of its own. Steps are agent steps of the episode, the reset is step 0. All rules but
-``lost`` and ``delay`` take ``start`` and ``stop``: they act from step ``start`` on and before step
-``stop`` (without it, to the end).
+``modality`` is a name, a list of names, or ``all`` that can fail; a rule acts on each
+independently, with random numbers of its own. Steps are agent steps of the episode, the reset is
+step 0. All rules but ``lost`` and ``delay`` take ``start`` and ``stop``: they act from step
+``start`` on and before step ``stop`` (without it, to the end).
 """
 
 import dataclasses
@@ -176,7 +176,7 @@ class Dropout:
         script: the script.
 
     Raises:
-        ValueError: when a rule names a modality that the environment lacks.
+        ValueError: when a rule names a modality that the environment lacks, or that cannot fail.
     """
 
     def __init__(
@@ -192,11 +192,10 @@ class Dropout:
         self._environment = environment
         if not isinstance(seed, np.random.SeedSequence):
             seed = np.random.SeedSequence(seed)
-        known = [modality.name for modality in self.modalities]
         self._streams = []
         for index, rule in enumerate(script.rules):
             try:
-                names = rule.names(known)
+                names = rule.names(self.modalities)
             except ValueError as error:
                 raise ValueError(
                     f"dropout script {script.name!r}, rules[{index}]: {error}"

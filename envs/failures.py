@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mummi.modality import Modality
+from mummi.modality import Modality, require_can_fail
 
 MAX_LENGTH = 14  # the paper gives rates of missing data but no lengths; the public code has 1..14
 
@@ -43,21 +43,16 @@ class Rule:
         if isinstance(self.modality, list):
             object.__setattr__(self, "modality", tuple(self.modality))
 
-    def names(self, known: Sequence[str]) -> tuple[str, ...]:
+    def names(self, modalities: Sequence[Modality]) -> tuple[str, ...]:
         """The modalities it acts on, of those that an environment has.
 
         Raises:
-            ValueError: for a modality that the environment lacks.
+            ValueError: for a modality that the environment lacks, or that cannot fail.
         """
         if self.modality == "all":
-            return tuple(known)
+            return tuple(m.name for m in modalities if m.can_fail)
         names = (self.modality,) if isinstance(self.modality, str) else self.modality
-        for name in names:
-            if name not in known:
-                raise ValueError(
-                    f"unknown modality {name!r}{did_you_mean(name, known)}; "
-                    f"this environment has {', '.join(known)}"
-                )
+        require_can_fail(names, modalities)
         return names
 
     def begin(self, modality: Modality, random: np.random.Generator) -> Filter:

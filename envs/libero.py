@@ -34,7 +34,8 @@ class Libero:
 
     Sensors: ``agentview_rgb`` and ``wrist_rgb`` [H, W, 3] uint8, from a camera before the robot
     and one on its hand, upright and not mirrored (robosuite and the official demonstrations have
-    the bottom row first); ``instruction`` [E] float32, a unit vector, the same at every step;
+    the bottom row first); ``instruction`` [E] float32, a unit vector, the same at every step, which
+    is told and cannot fail;
     ``proprio`` [12] float32: joint angles in radians [7], positions of the fingers [2] and of the
     point between them [3] in metres.
 
@@ -237,7 +238,7 @@ class Libero:
 
 def _modality(sensor: str, image_size: int, instruction_size: int) -> Modality:
     if sensor == "instruction":
-        return Modality(sensor, "embedding", (instruction_size,))
+        return Modality(sensor, "embedding", (instruction_size,), can_fail=False)
     if sensor == "proprio":
         return Modality(sensor, "vector", (12,))
     return Modality(sensor, "image", (image_size, image_size, 3))

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -37,6 +37,7 @@ from mummi.config import Config
 from mummi.imitation import record as imitation
 from mummi.imitation.pilot import load_pilot
 from mummi.logger import write_video
+from mummi.modality import Modality, require_can_fail
 
 FRAMES_PER_SECOND = 12
 """Of the videos: near real time where an action lasts 0.05 to 0.1 s."""
@@ -94,11 +95,11 @@ class Condition(NamedTuple):
         return re.sub(r"[^\w.+]+", "-", self.name).strip("-.")
 
 
-def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
+def conditions(arguments: Arguments, modalities: Sequence[Modality]) -> list[Condition]:
     """The rows that the arguments ask for.
 
     Raises:
-        ValueError: an unknown modality, or two rows of one name.
+        ValueError: a modality that is unknown or cannot fail, or two rows of one name.
     """
     rows = [Condition("random policy", "none", policy="random")] * arguments.random
     rows += [Condition("scripted expert", "none", policy="expert")] * arguments.expert
@@ -106,11 +107,7 @@ def conditions(arguments: Arguments, modalities: list[str]) -> list[Condition]:
         rows.append(Condition(load_script(script).name, script))
     for names in arguments.drop:
         hidden = tuple(names.split("+"))
-        for name in hidden:
-            if name not in modalities:
-                raise ValueError(
-                    f"unknown modality {name!r} in --drop; this task has {', '.join(modalities)}"
-                )
+        require_can_fail(hidden, modalities, " in --drop")
         for script in arguments.drop_missing:
             name = condition_name(hidden, load_script(script).name)
             rows.append(Condition(name, script, hidden))
@@ -135,7 +132,7 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     if arguments.background is not None:
         config = dataclasses.replace(config, background=arguments.background)
     seed = config.seed if arguments.seed is None else arguments.seed
-    rows = conditions(arguments, [m.name for m in record.modalities])
+    rows = conditions(arguments, record.modalities)
     imitates = imitation.is_imitation(logdir)
     if imitates:
         agent, step = load_pilot(logdir)

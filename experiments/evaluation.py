@@ -13,6 +13,7 @@ import numpy as np
 from envs.parallel import Batch, ParallelEnvironments
 from mummi.agent import Agent
 from mummi.config import Config
+from mummi.modality import require_can_fail
 
 EVALUATION = 1
 """Second entry of every evaluation seed; training seeds have 0 there."""
@@ -145,14 +146,9 @@ def rollout(
         The episodes in the order of environment, then time.
 
     Raises:
-        ValueError: a modality in ``hidden`` that the task does not have.
+        ValueError: a modality in ``hidden`` that the task does not have, or that cannot fail.
     """
-    names = [m.name for m in environments.modalities]
-    for name in hidden:
-        if name not in names:
-            raise ValueError(
-                f"unknown modality {name!r} in --drop; this task has {', '.join(names)}"
-            )
+    require_can_fail(hidden, environments.modalities, " in --drop")
     count = len(environments)
     quota = [len(range(k, episodes, count)) for k in range(count)]
     rows = [[] for _ in range(count)]

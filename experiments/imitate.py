@@ -279,7 +279,7 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
     check_folder(config, imitation)
     with evaluation_environments(config, 1, config.seed) as environments:
         sensors = (environments.modalities, environments.action_size)
-    names = [m.name for m in sensors[0]]
+    names = [m.name for m in sensors[0] if m.can_fail]
     trained = (logdir / HEAD).is_file()
     if not trained:
         demonstrations = load_demonstrations(imitation, config, sensors)

@@ -1,6 +1,8 @@
 """The one declaration of a sensor stream."""
 
 import dataclasses
+import difflib
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,6 +19,8 @@ class Modality:
         kind: ``image`` [H, W, C] uint8; ``depth`` [H, W, 1] float32 in [-1, 1];
             ``vector`` [N] float32; ``embedding`` [N] float32 of a frozen encoder.
         shape: shape of one value, without batch or time.
+        can_fail: False for what is told and not sensed, as an instruction: neither scripts of
+            sensor dropout nor training hide it, and no evaluation removes it.
 
     Raises:
         ValueError: for a name that is not an identifier, an unknown kind, or a shape that does
@@ -26,6 +30,7 @@ class Modality:
     name: str
     kind: Kind
     shape: tuple[int, ...]
+    can_fail: bool = True
 
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -51,3 +56,24 @@ class Modality:
     def dtype(self) -> np.dtype:
         """dtype of a value: uint8 for images, float32 for everything else."""
         return np.dtype(np.uint8 if self.kind == "image" else np.float32)
+
+
+def require_can_fail(names: Sequence[str], modalities: Sequence[Modality], where: str = "") -> None:
+    """Raises a ValueError unless every name is that of a modality that can fail.
+
+    Args:
+        names: what is to fail.
+        modalities: those of the task.
+        where: what names them, for example `` in --drop``.
+    """
+    known = {modality.name: modality for modality in modalities}
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f", did you mean {close[0]!r}" if close else ""
+            raise ValueError(
+                f"unknown modality {name!r}{where}{hint}; this task has {', '.join(known)}"
+            )
+        if not known[name].can_fail:
+            able = ", ".join(modality.name for modality in modalities if modality.can_fail)
+            raise ValueError(f"modality {name!r}{where} cannot fail; those that can: {able}")

@@ -120,9 +120,7 @@ def save(logdir, run: Run) -> None:
     content = {
         "format": FORMAT,
         "config": to_dict(run.config),
-        "modalities": [
-            {"name": m.name, "kind": m.kind, "shape": list(m.shape)} for m in run.modalities
-        ],
+        "modalities": [dataclasses.asdict(m) | {"shape": list(m.shape)} for m in run.modalities],
         "action_size": run.action_size,
         "script": run.script,
     }
@@ -152,7 +150,9 @@ def load(logdir) -> Run:
         if content["format"] != FORMAT:
             raise ValueError(f"has format {content['format']!r}; this version reads {FORMAT}")
         modalities = tuple(
-            Modality(m["name"], m["kind"], tuple(m["shape"])) for m in content["modalities"]
+            # Files of earlier versions do not say what cannot fail.
+            Modality(m["name"], m["kind"], tuple(m["shape"]), m.get("can_fail", True))
+            for m in content["modalities"]
         )
         config, action_size = from_dict(Config, content["config"]), int(content["action_size"])
         return Run(config, modalities, action_size, content.get("script"))

@@ -89,14 +89,18 @@ class WorldModel:
         return jax.nn.sigmoid(self.continuation.apply(params["continuation"], feature)[..., 0])
 
     def hide(self, key: Array, batch: int, time: int) -> Bool[Array, "M B T"]:
-        """Which sensors training keeps: with probability ``drop`` a segment of each is hidden."""
+        """Which sensors training keeps: with probability ``drop`` a segment of each is hidden.
+
+        What cannot fail is kept throughout.
+        """
         shape = (len(self.modalities), batch)
         drop_key, cut_key = jax.random.split(key)
         drop = jax.random.bernoulli(drop_key, self.config.drop, shape)
         cuts = jnp.sort(jax.random.randint(cut_key, (*shape, 2), 0, time + 1), -1)
         index = jnp.arange(time)
         inside = (index >= cuts[..., :1]) & (index < cuts[..., 1:])
-        return ~(drop[..., None] & inside)
+        can_fail = jnp.array([m.can_fail for m in self.modalities])
+        return ~(drop[..., None] & inside & can_fail[:, None, None])
 
     def loss(self, params: dict, batch: Mapping, key: Array) -> tuple[Array, tuple[State, dict]]:
         """Negative of eq. 17, or of eq. 10 where the objective is reconstruction, on sequences.

@@ -1,5 +1,6 @@
 """Sensors fail at the stated rates, in the stated ways, and a failed sensor tells nothing."""
 
+import dataclasses
 import itertools
 import pickle
 
@@ -348,3 +349,31 @@ def test_unknown_names_are_refused_with_the_names_there_are():
         ValueError, match=r"rules\[0\]: unknown modality 'tuch', did you mean 'touch'.* rgb, touch"
     ):
         Dropout(Counter(), script(rule))
+
+
+def unfailing(name):
+    """A counter of which one modality is told and cannot fail."""
+    environment = Counter()
+    environment.modalities = tuple(
+        dataclasses.replace(m, can_fail=m.name != name) for m in Counter.modalities
+    )
+    return environment
+
+
+@pytest.mark.parametrize("name", ["medium", "high", "published_high"])
+def test_what_cannot_fail_is_delivered_whatever_the_script(name):
+    sensors = Dropout(unfailing("touch"), load_script(name), seed=0)
+    whole = Counter()
+    steps = [(sensors.reset(), whole.reset())]
+    steps += [(sensors.step(None), whole.step(None)) for _ in range(STEPS)]
+    assert not all(seen.available["rgb"] for seen, _ in steps)
+    for seen, true in steps:
+        assert seen.available["touch"]
+        np.testing.assert_array_equal(seen.values["touch"], true.values["touch"])
+
+
+def test_a_script_that_names_what_cannot_fail_is_refused():
+    rule = {"rule": "noise", "modality": ["rgb", "touch"], "std": 1}
+    message = r"rules\[0\]: modality 'touch' cannot fail; those that can: rgb, gone"
+    with pytest.raises(ValueError, match=message):
+        Dropout(unfailing("touch"), script(rule))

@@ -142,6 +142,11 @@ def test_the_agent_is_told_of_a_removed_sensor():
         assert len(result.returns) == 4
         with pytest.raises(ValueError, match=r"unknown modality 'rgb'.*image, depth"):
             rollout(act, environments, 1, hidden=("rgb",))
+        environments.modalities = tuple(
+            dataclasses.replace(m, can_fail=m.name != "depth") for m in environments.modalities
+        )
+        with pytest.raises(ValueError, match="'depth' in --drop cannot fail; those that can: im"):
+            rollout(act, environments, 1, hidden=("depth",))
     assert all(not row["depth"].any() and row["image"].all() for row in told)
 
 

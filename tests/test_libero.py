@@ -42,7 +42,8 @@ def soup():
     made.close()
 
 
-def test_values_are_as_declared(soup):
+def test_values_are_as_declared_and_the_instruction_cannot_fail(soup):
+    assert [m.name for m in soup.modalities if not m.can_fail] == ["instruction"]
     for step in play(soup, 2):
         assert list(step.values) == [m.name for m in soup.modalities]
         assert all(step.available.values())

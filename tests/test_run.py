@@ -87,6 +87,17 @@ def test_a_setting_that_an_earlier_version_lacked_has_its_default(field):
     assert run.from_dict(Config, with_field(field, ...)) == CONFIG
 
 
+def test_what_cannot_fail_comes_back_and_in_an_earlier_version_everything_could(tmp_path):
+    told = (*MODALITIES[:2], replace(MODALITIES[2], can_fail=False))
+    run.save(tmp_path, RUN._replace(modalities=told))
+    assert run.load(tmp_path).modalities == told
+    content = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    for modality in content["modalities"]:
+        del modality["can_fail"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    assert run.load(tmp_path).modalities == MODALITIES
+
+
 def test_weights_by_sensor_come_back(tmp_path):
     saved = RUN._replace(config=changed("model.nce_weights", {"touch": 0.001, "rgb": 2.0}))
     run.save(tmp_path, saved)

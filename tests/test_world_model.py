@@ -1,5 +1,6 @@
 """The world model's loss: what it is made of, and that missing sensors never reach it."""
 
+import dataclasses
 import functools
 
 import jax
@@ -161,6 +162,12 @@ def test_hiding_takes_a_random_segment_of_a_share_of_the_sequences():
     np.testing.assert_allclose((flips > 0).mean(), 0.5 * (1 - 1 / n), atol=0.02)
     hidden = (~keep).reshape(3, -1)
     assert np.abs(np.corrcoef(hidden) - np.eye(3)).max() < 0.05
+
+
+def test_what_cannot_fail_is_never_hidden():
+    told = tuple(dataclasses.replace(m, can_fail=i != 1) for i, m in enumerate(MODALITIES))
+    keep = np.asarray(make_model(drop=0.9, modalities=told).hide(KEY, 50, 7))
+    np.testing.assert_array_equal(keep.all((1, 2)), [False, True, False])
 
 
 def test_the_kl_of_the_fused_belief_goes_to_what_s_c_predicts():

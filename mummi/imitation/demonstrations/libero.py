@@ -64,7 +64,7 @@ class LiberoDemonstrations(Demonstrations):
             raise
         self.instruction = sentence
         made = {
-            "instruction": Modality("instruction", "embedding", self._vector.shape),
+            "instruction": Modality("instruction", "embedding", self._vector.shape, can_fail=False),
             "proprio": Modality("proprio", "vector", (12,)),
         }
         stored = {m.name: m for m in self.modalities}
