@@ -208,6 +208,35 @@ def test_replay_plays_one_demonstration_from_its_start_and_then_does_nothing():
     assert drawn == {0, 1, 2, 3}
 
 
+def test_replay_draws_among_the_demonstrations_of_the_same_instruction():
+    told = np.eye(3, dtype=np.float32)
+    which = [0, 1, 1, 0, 1, 2]
+    sizes = SIZES._replace(
+        modalities=(*SIZES.modalities, Modality("say", "embedding", (3,), False))
+    )
+    rows = [
+        t._replace(percept=t.percept._replace(values={"say": told[[k] * len(t.action)]}))
+        for t, k in zip(demonstrations(6), which, strict=True)
+    ]
+    head = RandomReplay(ReplayConfig(), sizes)
+    head.fit(rows, 0)
+    again = RandomReplay(ReplayConfig(), sizes)
+    again.restore(head.arrays())
+    asked = np.arange(300) % 3
+    # What is told arrives with the rounding of another program.
+    seen = percept(np.zeros((300, 3)))._replace(values={"say": told[asked] * np.float32(1 + 1e-7)})
+    _, carry = again.act(again.reset(300), seen, np.full(300, True), KEY)
+    for k in range(3):
+        drawn = np.bincount(carry.index[asked == k], minlength=6)
+        mine = np.array(which) == k
+        assert not drawn[~mine].any()
+        assert scipy.stats.chisquare(drawn[mine]).pvalue > 1e-3 or k == 2
+    _, later = again.act(carry, seen, np.arange(300) < 150, jax.random.PRNGKey(1))
+    np.testing.assert_array_equal(later.index[150:], carry.index[150:])
+    assert (later.index[:150] != carry.index[:150]).any()
+    assert later.step.tolist() == [1] * 150 + [2] * 150
+
+
 def retrieved(config, rows, seen):
     """Actions of one robot with a head that was saved and restored."""
     head = fitted(RetrievalHead, config, rows)

@@ -1,4 +1,7 @@
-"""The control of every retrieval: a demonstration drawn at random, played from its start."""
+"""The control of every retrieval: a demonstration drawn at random, played from its start.
+
+Where the task tells the robot something, as an instruction, it is one that was told the same.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import scipy.spatial
 from jaxtyping import Array
 
 from mummi.imitation.heads import Percept, Report, Sizes, Trajectory, no_report
@@ -13,7 +17,10 @@ from mummi.imitation.heads import Percept, Report, Sizes, Trajectory, no_report
 
 @dataclasses.dataclass(frozen=True)
 class ReplayConfig:
-    """Open-loop replay of a random demonstration; it reads no sensor and has no settings."""
+    """Open-loop replay of a random demonstration; it reads no sensor and has no settings.
+
+    Of a task with an instruction it is a demonstration of the same instruction.
+    """
 
 
 class Playing(NamedTuple):
@@ -53,16 +60,22 @@ class Recordings:
 
 
 class RandomReplay:
-    """Head ``replay``; a ``Head``."""
+    """Head ``replay``; a ``Head``.
+
+    It draws among the demonstrations whose modalities that cannot fail began as the robot's do,
+    or nearest to that.
+    """
 
     def __init__(self, config: ReplayConfig, sizes: Sizes):
         self.config = config
+        self._names = [m.name for m in sizes.modalities if not m.can_fail]
 
     def fit(
         self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
     ) -> None:
-        """Keeps the demonstrations' actions."""
+        """Keeps the demonstrations' actions, and what was told."""
         self._recordings = Recordings([t.action for t in trajectories])
+        self._told = np.stack([self._tell(t.percept)[0] for t in trajectories])
 
     def reset(self, batch: int) -> Playing:
         """Nothing is drawn before the first step."""
@@ -70,15 +83,29 @@ class RandomReplay:
 
     def act(self, carry: Playing, percept: Percept, is_first, key: Array):
         """The next action [B, A] of each robot's demonstration; zeros past its end."""
-        number = len(self._recordings.length)
-        drawn = np.asarray(jax.random.randint(key, is_first.shape, 0, number))
-        carry = Playing(np.where(is_first, drawn, carry.index), np.where(is_first, 0, carry.step))
+        if is_first.any():
+            drawn = self._draw(self._tell(percept), key)
+            index, step = np.where(is_first, drawn, carry.index), np.where(is_first, 0, carry.step)
+            carry = Playing(index, step)
         return self._recordings.play(carry), carry._replace(step=carry.step + 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The demonstrations' actions."""
-        return self._recordings.arrays()
+        """The demonstrations' actions, and what was told."""
+        return {"told": self._told, **self._recordings.arrays()}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes what ``arrays`` gave."""
-        self._recordings = Recordings.of(arrays)
+        self._recordings, self._told = Recordings.of(arrays), arrays["told"]
+
+    def _tell(self, percept: Percept) -> np.ndarray:
+        """What each step is told, [B, D]; D = 0 where everything can fail."""
+        rows = [np.asarray(percept.values[name], np.float64) for name in self._names]
+        rows = [row.reshape(len(row), -1) for row in rows]
+        return np.concatenate([np.zeros((len(percept.feature), 0)), *rows], 1)
+
+    def _draw(self, told: np.ndarray, key: Array) -> np.ndarray:
+        """A demonstration for each robot, int [B], all that were told the same being as likely."""
+        distance = scipy.spatial.distance.cdist(told, self._told)
+        same = np.isclose(distance, distance.min(1, keepdims=True), atol=1e-5)
+        luck = np.asarray(jax.random.uniform(key, same.shape))
+        return np.where(same, luck, -1.0).argmax(1)
