@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -37,7 +37,7 @@ from mummi.config import Config
 from mummi.imitation import record as imitation
 from mummi.imitation.pilot import load_pilot
 from mummi.logger import write_video
-from mummi.modality import Modality, require_can_fail
+from mummi.modality import require_can_fail
 
 FRAMES_PER_SECOND = 12
 """Of the videos: near real time where an action lasts 0.05 to 0.1 s."""
@@ -50,8 +50,9 @@ class Arguments:
     Attributes:
         logdir: folder of the run.
         missing: sensor dropout scripts, one row each: none, medium, high, published_medium,
-            published_high, or YAML files.
-        drop: sensors removed entirely, one row each; rgb+depth removes both in one row.
+            published_high, or YAML files; by default none medium high, on LIBERO none.
+        drop: sensors removed entirely, one row each; rgb+depth removes both in one row. By default
+            nothing is removed, on LIBERO each camera and both.
         drop_missing: sensor dropout scripts of what is left, a row of each --drop for each.
         episodes: episodes of each row.
         video: write a video of the first episode of each row.
@@ -67,8 +68,8 @@ class Arguments:
     """
 
     logdir: str
-    missing: tuple[str, ...] = ("none", "medium", "high")
-    drop: tuple[str, ...] = ()
+    missing: tuple[str, ...] | None = None
+    drop: tuple[str, ...] | None = None
     drop_missing: tuple[str, ...] = ("none",)
     episodes: int = 30
     video: bool = False
@@ -95,19 +96,28 @@ class Condition(NamedTuple):
         return re.sub(r"[^\w.+]+", "-", self.name).strip("-.")
 
 
-def conditions(arguments: Arguments, modalities: Sequence[Modality]) -> list[Condition]:
-    """The rows that the arguments ask for.
+def usual(record: run.Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """``missing`` and ``drop`` of a run of which nothing else is asked."""
+    if not record.config.task.startswith("libero"):
+        return ("none", "medium", "high"), ()
+    cameras = [modality.name for modality in record.modalities if modality.kind == "image"]
+    return ("none",), tuple(dict.fromkeys((*cameras, "+".join(cameras)))) if cameras else ()
+
+
+def conditions(arguments: Arguments, record: run.Run) -> list[Condition]:
+    """The rows that the arguments ask of a run.
 
     Raises:
         ValueError: a modality that is unknown or cannot fail, or two rows of one name.
     """
     rows = [Condition("random policy", "none", policy="random")] * arguments.random
     rows += [Condition("scripted expert", "none", policy="expert")] * arguments.expert
-    for script in arguments.missing:
+    scripts, removals = usual(record)
+    for script in scripts if arguments.missing is None else arguments.missing:
         rows.append(Condition(load_script(script).name, script))
-    for names in arguments.drop:
+    for names in removals if arguments.drop is None else arguments.drop:
         hidden = tuple(names.split("+"))
-        require_can_fail(hidden, modalities, " in --drop")
+        require_can_fail(hidden, record.modalities, " in --drop")
         for script in arguments.drop_missing:
             name = condition_name(hidden, load_script(script).name)
             rows.append(Condition(name, script, hidden))
@@ -132,7 +142,7 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     if arguments.background is not None:
         config = dataclasses.replace(config, background=arguments.background)
     seed = config.seed if arguments.seed is None else arguments.seed
-    rows = conditions(arguments, record.modalities)
+    rows = conditions(arguments, record)
     imitates = imitation.is_imitation(logdir)
     if imitates:
         agent, step = load_pilot(logdir)

@@ -52,6 +52,19 @@ class Result:
         return {n: float(np.mean([i[n] for i in self.info if n in i])) for n in names}
 
     @property
+    def by_task(self) -> dict[str, dict[str, float]]:
+        """``episodes`` and mean ``success`` of each of several tasks, by the number that ``info``
+        gives it; empty where it does not."""
+        tasks: dict[int, list[float]] = {}
+        for info in self.info:
+            if info.keys() >= {"task", "success"}:
+                tasks.setdefault(int(info["task"]), []).append(info["success"])
+        return {
+            str(task): {"episodes": len(tasks[task]), "success": float(np.mean(tasks[task]))}
+            for task in sorted(tasks)
+        }
+
+    @property
     def interval(self) -> float:
         """Half width of the 95 % interval of the mean (normal approximation)."""
         return (
@@ -71,6 +84,7 @@ class Result:
             "missing": float(np.mean(self.missing)),
             "returns": self.returns,
             "successes": successes,
+            "by_task": self.by_task,
             "last": self.last,
             "lengths": self.lengths,
         }

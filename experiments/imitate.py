@@ -54,8 +54,8 @@ class Options:
 
     Attributes:
         logdir: folder of the run; by default runs/TASK/HEAD-PRESET-SEED.
-        evaluate_missing: sensor dropout scripts, one row each; each sensor removed entirely is a
-            row, too.
+        evaluate_missing: sensor dropout scripts, one row each; by default none medium high, on
+            LIBERO none. Each sensor removed entirely is a row, too; on LIBERO each camera and both.
         video: write a video of the first episode of each row.
         random: add the row of the random policy.
         expert: add the row of the task's expert.
@@ -64,7 +64,7 @@ class Options:
     """
 
     logdir: str = ""
-    evaluate_missing: tuple[str, ...] = ("none", "medium", "high")
+    evaluate_missing: tuple[str, ...] | None = None
     video: bool = False
     random: bool = False
     expert: bool = False
@@ -288,18 +288,22 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock(logdir))
         record.save(logdir, imitation)
-        run.open_run(logdir, run.Run(config, *sensors, load_script(config.missing).to_dict()))
+        this = run.Run(config, *sensors, load_script(config.missing).to_dict())
+        run.open_run(logdir, this)
         logger = stack.enter_context(Logger(logdir))
         if not trained:
             Stages(config, imitation, sensors, demonstrations, logger).run()
         pairs = "modality-pairs" in options.ablation
-        removed = removals(names) if pairs else [(name,) for name in names]
+        scripts, dropped = evaluate.usual(this)
+        scripts = scripts if options.evaluate_missing is None else options.evaluate_missing
+        if pairs:
+            dropped = tuple("+".join(group) for group in removals(names))
         results = evaluate.evaluate(
             evaluate.Arguments(
                 str(logdir),
                 # The picture of the ablation also says what nothing removed gives.
-                missing=tuple(dict.fromkeys([*["none"] * pairs, *options.evaluate_missing])),
-                drop=tuple("+".join(group) for group in removed),
+                missing=tuple(dict.fromkeys([*["none"] * pairs, *scripts])),
+                drop=dropped or tuple(names),
                 episodes=config.evaluate_episodes,
                 video=options.video,
                 random=options.random,

@@ -53,8 +53,10 @@ def last_checkpoint(logdir: str) -> int:
 
 def evaluation(job: Job, record: run.Run) -> evaluate.Arguments:
     """The rows of a trained run: each level of missing data, and each of its sensors removed."""
-    sensors = tuple(modality.name for modality in record.modalities if modality.can_fail)
-    return evaluate.Arguments(job.logdir, drop=sensors, episodes=job.episodes, random=True)
+    scripts, removals = evaluate.usual(record)
+    drop = removals or tuple(m.name for m in record.modalities if m.can_fail)
+    rows = {"missing": scripts, "drop": drop}
+    return evaluate.Arguments(job.logdir, **rows, episodes=job.episodes, random=True)
 
 
 def complete(job: Job) -> bool:
@@ -66,7 +68,7 @@ def complete(job: Job) -> bool:
 def _evaluated(job: Job, step: int) -> bool:
     record = run.load(job.logdir)
     rows = evaluation(job, record)
-    for row in evaluate.conditions(rows, record.modalities):
+    for row in evaluate.conditions(rows, record):
         path = pathlib.Path(job.logdir, "eval", f"{row.file}.json")
         content = json.loads(path.read_text()) if path.is_file() else {}
         expected = {

@@ -21,6 +21,8 @@ from experiments.video import PANEL, panels
 from mummi import run
 from mummi.agent import Agent, Policy
 from mummi.checkpoint import Checkpointer
+from mummi.modality import Modality
+from mummi.presets import preset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -104,6 +106,32 @@ def test_what_episodes_end_with_is_averaged_over_those_that_say_it(capsys):
     Console().print(evaluate.table(tiny.config("x"), 0, {"none": result, "high": other}))
     shown = capsys.readouterr().out
     assert "wiped" in shown and "0.75" in shown and "–" in shown
+
+
+def test_success_is_told_task_by_task_where_there_are_several():
+    info = [{"success": s, "task": t} for s, t in ((1.0, 3.0), (0.0, 0.0), (0.0, 3.0), (1.0, 3.0))]
+    result = Result([0.0] * 5, [5] * 5, [0.0] * 5, [*info, {"success": 1.0}])
+    assert result.to_dict()["by_task"] == {
+        "0": {"episodes": 1, "success": 0.0},
+        "3": {"episodes": 3, "success": pytest.approx(2 / 3)},
+    }
+    assert Result([1.0], [5], [0.0], [{"success": 1.0}]).to_dict()["by_task"] == {}
+
+
+def test_libero_is_evaluated_without_each_camera_and_without_both_by_default():
+    cameras = [Modality(name, "image", (8, 8, 3)) for name in ("agentview_rgb", "wrist_rgb")]
+    told = Modality("instruction", "embedding", (4,), can_fail=False)
+    record = run.Run(preset("laptop", "libero_spatial"), (*cameras, told), 7)
+    rows = evaluate.conditions(evaluate.Arguments("x"), record)
+    names = [f"without {n}" for n in ("agentview_rgb", "wrist_rgb", "agentview_rgb, wrist_rgb")]
+    assert [row.name for row in rows] == ["none", *names]
+    chosen = evaluate.Arguments("x", missing=("medium",), drop=())
+    assert [row.name for row in evaluate.conditions(chosen, record)] == ["medium"]
+    one = record._replace(modalities=(cameras[1], told))
+    assert [row.name for row in evaluate.conditions(evaluate.Arguments("x"), one)] == [
+        "none",
+        "without wrist_rgb",
+    ]
 
 
 def test_an_expert_that_the_task_lacks_is_said(tmp_path, capsys):
