@@ -48,3 +48,17 @@ TABLE_2 = {
     "robot camera (fully observed)": ((65.9, 76.9), (69.2, 97.2), (60.4, 98.2)),
 }
 """Sensors of Table Wiping -> (mean, standard deviation) of the return for each of ``METHODS_2``."""
+
+SOURCE_LIBERO = (
+    "Vanjani et al. (2025), DisDP, and Ismkhan and Bouchahcia (2026), RL4IL (arXiv:2606.15514)"
+)
+
+DISDP = {
+    "libero_spatial": (0.701, 0.144, 0.112),
+    "libero_object": (0.816, 0.295, 0.226),
+    "libero_goal": (0.680, 0.004, 0.200),
+}
+"""Suite of LIBERO -> success of DisDP with nothing, the agent or the wrist camera missing."""
+
+RL4IL = 0.733
+"""Success that RL4IL reaches at best of these suites with one camera missing."""

@@ -51,6 +51,7 @@ class Score:
         returns: of each episode.
         last: mean over episodes of each number in ``TimeStep.info`` at their ends.
         measures: of motion and speed, where they were measured.
+        by_task: of a suite, ``episodes`` and ``success`` of each task.
     """
 
     seed: int
@@ -63,6 +64,7 @@ class Score:
     returns: tuple[float, ...]
     last: dict[str, float]
     measures: dict[str, float | None] = dataclasses.field(default_factory=dict)
+    by_task: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def condition(self) -> str:
@@ -169,6 +171,7 @@ def _scores(folder: pathlib.Path) -> Iterator[Score]:
                 returns=tuple(content["returns"]),
                 last=content.get("last", {}),
                 measures=content.get("measures", {}),
+                by_task=content.get("by_task", {}),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(

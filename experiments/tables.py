@@ -12,6 +12,7 @@ from experiments import paper_results
 from experiments.cells import by_seed, describe, mean_cell, numbers_cell, untrained_cell
 from experiments.command_line import explain
 from experiments.heads_table import heads_tables
+from experiments.libero_table import libero_tables
 from experiments.scores import (
     NAMES,
     Pair,
@@ -46,13 +47,14 @@ class Arguments:
     Attributes:
         runs: folders that are runs or hold runs, at any depth.
         out: files to write, without ending: OUT.md, OUT.csv and OUT.tex; by default
-            docs/results/table1, docs/results/table2 or docs/results/heads.
-        table: number of the paper's table, or heads for the action heads of experiments.imitate.
+            docs/results/table1, table2, heads or libero_heads.
+        table: number of the paper's table, heads for the action heads of experiments.imitate, or
+            libero for their success on LIBERO with cameras missing.
     """
 
     runs: tuple[str, ...]
     out: str = ""
-    table: Literal[1, 2, "heads"] = 1
+    table: Literal[1, 2, "heads", "libero"] = 1
 
 
 def interquartile(scores: list[np.ndarray]) -> tuple[float, tuple[float, float] | None]:
@@ -222,11 +224,11 @@ def write(arguments: Arguments) -> str:
         ValueError: no evaluated run, or runs that cannot be compared.
         FileNotFoundError: a folder does not exist.
     """
-    runs = find(arguments.runs, heads=arguments.table == "heads")
-    if arguments.table == 2:
-        runs = [r for r in runs if r.config.task == WIPING]
+    runs = find(arguments.runs, heads=arguments.table in ("heads", "libero"))
+    if family := {2: WIPING, "libero": "libero"}.get(arguments.table):
+        runs = [r for r in runs if r.config.task.startswith(family)]
         if not runs:
-            raise ValueError(f"--table 2 is of {WIPING}, and no run in --runs is")
+            raise ValueError(f"--table {arguments.table} is of {family}, and no run in --runs is")
     evaluated = [r for r in runs if any(score.policy == "agent" for score in r.scores)]
     if not evaluated:
         raise ValueError(
@@ -234,7 +236,7 @@ def write(arguments: Arguments) -> str:
             f"{runs[0].folder}"
         )
     kind = comparable(evaluated)
-    kinds = {1: tables, 2: wiping_tables, "heads": heads_tables}
+    kinds = {1: tables, 2: wiping_tables, "heads": heads_tables, "libero": libero_tables}
     results = kinds[arguments.table](evaluated)
     results.append(compared(evaluated))
     flag = "" if arguments.table == 1 else f" --table {arguments.table}"
@@ -258,8 +260,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line, writes and prints the tables."""
     with explain():
         parsed = tyro.cli(Arguments, prog="python -m experiments.tables", args=arguments)
-        name = "heads" if parsed.table == "heads" else f"table{parsed.table}"
-        out = parsed.out or f"docs/results/{name}"
+        names = {1: "table1", 2: "table2", "heads": "heads", "libero": "libero_heads"}
+        out = parsed.out or f"docs/results/{names[parsed.table]}"
         parsed = dataclasses.replace(parsed, out=out)
         print(write(parsed))
         print(f"tables: {parsed.out}.md, {parsed.out}.csv, {parsed.out}.tex")

@@ -84,11 +84,12 @@ class Table:
                     letters.setdefault(note, _letter(len(letters)))
         return caption, letters
 
-    def lines(self, strong: str) -> tuple[list[list[str]], list[str]]:
+    def lines(self, strong: str, slanted: str) -> tuple[list[list[str]], list[str]]:
         """Texts of all rows, and the footnotes.
 
         Args:
             strong: format of a bold text, for example ``**{}**``.
+            slanted: format of italics, in which numbers stand that are not ours.
         """
         _, letters = self.explained()
         lines, before = [], None
@@ -102,6 +103,8 @@ class Table:
             texts = []
             for column, cell in entries.items():
                 text = cell.text if cell else "–"
+                if cell and self.source != OURS:
+                    text = slanted.format(text)
                 if self.bold and len(values) > 1 and cell and column != RANDOM:
                     text = strong.format(text) if cell.value == max(values) else text
                 if cell and cell.note in letters:
@@ -119,7 +122,7 @@ def _letter(index: int) -> str:
 
 def markdown(table: Table) -> str:
     """A heading, the caption, the table and its footnotes."""
-    lines, notes = table.lines("**{}**")
+    lines, notes = table.lines("**{}**", "*{}*")
     rules = ["---", "---", *("---:" for _ in table.columns)]
     rows = [[*table.heads, *table.columns], rules, *lines]
     body = [f"| {' | '.join(row)} |" for row in rows]
@@ -129,7 +132,7 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """A floating table; it needs the package booktabs."""
-    lines, notes = table.lines("\\textbf{{{}}}")
+    lines, notes = table.lines("\\textbf{{{}}}", "\\textit{{{}}}")
     head = [*table.heads, *table.columns]
     caption = _escape(f"{table.title}. {table.explained()[0]}")
     return "\n".join(

@@ -8,6 +8,8 @@ from envs.dropout import load_script
 from experiments.evaluation import Result, write_json
 from mummi import run
 from mummi.config import Config
+from mummi.imitation import record
+from mummi.imitation.heads import HEADS
 from mummi.modality import Modality
 from mummi.presets import preset
 
@@ -21,6 +23,23 @@ def make_run(logdir: pathlib.Path, **changes) -> Config:
     sensors = tuple(Modality(name, "vector", (2,)) for name in SENSORS)
     run.save(logdir, run.Run(config, sensors, 2, load_script(config.missing).to_dict()))
     return config
+
+
+def make_imitated(logdir: pathlib.Path, head: str, **changes) -> None:
+    """The same of an imitation run, with imitation.yaml."""
+    make_run(logdir, **changes)
+    settings = HEADS[head].default()
+    record.save(logdir, record.Imitation("data", head=head, settings=settings))
+
+
+def succeed(logdir: pathlib.Path, tasks: Mapping[str, Sequence[int]], *dropped: str) -> None:
+    """Evaluates an imitation run of LIBERO: successes 0 or 1 of each task, without some sensors."""
+    returns = [float(x) for row in tasks.values() for x in row]
+    by_task = {
+        task: {"episodes": len(row), "success": sum(row) / len(row)} for task, row in tasks.items()
+    }
+    last = {"success": sum(returns) / len(returns)}
+    score(logdir, returns, dropped=dropped, last=last, by_task=by_task)
 
 
 def score(

@@ -1,12 +1,14 @@
 """Collecting LIBERO's demonstrations: successful ones, in LIBERO's layout, that load again."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
 from demonstration_files import LIBERO_SHAPES
 from libero_here import needs_libero
 
-from experiments import imitate
+from experiments import evaluate, imitate
 from experiments.collect import main
 from mummi.imitation.demonstrations import LiberoDemonstrations
 
@@ -88,6 +90,23 @@ def test_the_file_loads_for_its_task(path):
     assert len(made) == 2
     vectors = made[0].values["instruction"]
     np.testing.assert_allclose(vectors, np.tile(first.values["instruction"], (len(vectors), 1)))
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_what_was_collected_is_imitated_and_evaluated_without_each_camera_and_both(path, tmp_path):
+    flags = [*FLAGS, "--data", str(path), "--head", "replay", "--logdir", str(tmp_path / "run")]
+    flags += ["--updates", "2", "--batch-size", "2", "--batch-length", "4", "--copies", "2"]
+    flags += ["--missing", "high", "--evaluate-episodes", "1"]
+    imitate.main(flags)
+    files = {file.stem: json.loads(file.read_text()) for file in (tmp_path / "run/eval").iterdir()}
+    rows = ("agentview_rgb", "wrist_rgb", "agentview_rgb-wrist_rgb")
+    assert set(files) == {"none", *(f"without-{row}" for row in rows)}
+    for content in files.values():
+        assert content["by_task"] == {"9": {"episodes": 1, "success": content["successes"][0]}}
+        # Two of three modalities are cameras, and the instruction is always there.
+        assert content["missing"] == pytest.approx(len(content["dropped"]) / 3)
+    with pytest.raises(SystemExit):
+        evaluate.main(["--logdir", str(tmp_path / "run"), "--drop", "instruction"])
 
 
 def test_only_successes_are_recorded(tmp_path, capsys, monkeypatch):

@@ -187,7 +187,7 @@ def test_published_numbers_stand_apart(tmp_path):
     text, rows = written(tmp_path)
     part = section(text, "Published numbers, not ours")
     assert "2 million environment steps" in part and "**" not in part
-    assert "| walker_walk | none | 954.5 ± 21.5 | 870.4 ± 44.1 | 732.7 ± 61.7 |" in part
+    assert "| walker_walk | none | *954.5 ± 21.5* | *870.4 ± 44.1* | *732.7 ± 61.7* |" in part
     assert "954.5" not in text.replace(part, "")
     sources = {(row["table"], row["source"]) for row in rows}
     assert ("published", paper_results.SOURCE) in sources
