@@ -141,7 +141,7 @@ def test_every_stage_gives_a_rate_and_a_ratio(stage, rows):
 def test_the_heads_are_measured_against_their_products():
     rows = head_rows(Arguments(feature=6, actions=2, width=16, repeats=1))
     assert [row.meaning.split(":")[0] for row in rows] == [
-        f"{case.objective}, K = {case.candidates}" for case in CASES
+        f"{case.objective}, K = {case.candidates}" for case in CASES if case.source == "latents"
     ]
     assert all(row.rate > 0 and row.ratio > 0 and row.cpu > 0 for row in rows)
 
