@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import itertools
 import os
 import re
 import signal
@@ -87,11 +88,10 @@ def require(kind: str, name: str, known: Iterable[str]) -> None:
 def peek(arguments: list[str], flag: str) -> str | None:
     """The value of one flag, ahead of the parser whose defaults depend on it."""
     value = None
-    for index, argument in enumerate(arguments):
-        if argument == f"--{flag}" and index + 1 < len(arguments):
-            value = arguments[index + 1]
-        elif argument.startswith(f"--{flag}="):
-            value = argument.split("=", 1)[1]
+    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
+        name, equals, given = argument.partition("=")
+        if name.replace("_", "-") == f"--{flag}":
+            value = given if equals else following
     return value
 
 

@@ -37,6 +37,7 @@ from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import HEAD
 from mummi.imitation.record import Imitation
 from mummi.logger import Logger
+from mummi.presets import PRESETS
 
 SETTINGS = (
     *("task", "preset", "method", "seed", "missing", "background", "env", "envs", "image-size"),
@@ -81,7 +82,11 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
     arguments = sys.argv[1:] if arguments is None else arguments
     name = peek(arguments, "head") or Imitation.head
     require("head", name, HEADS)
-    default = HEADS[name].default()
+    source = peek(arguments, "world-model")
+    taken = run.load(source).config if source else None
+    preset = peek(arguments, "preset") or (taken or Config).preset
+    require("preset", preset, PRESETS)
+    default = HEADS[name].default(preset)
     settings = Annotated[type(default), tyro.conf.arg(name="head")]
     field = ("settings", settings, dataclasses.field(default=default))
     kind = dataclasses.make_dataclass("Imitation", [field], bases=(Imitation,), frozen=True)
@@ -107,7 +112,6 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
             if not known:
                 raise ValueError(f"unknown flag {flag.split('=')[0]}; --help tells those of {name}")
     imitation = Imitation(**vars(own.imitation))
-    taken = run.load(imitation.world_model).config if imitation.world_model else None
     config = parse_config(rest, taken and dataclasses.replace(taken, logdir=""))
     if taken:
         for setting, old, new in run.differences(taken, config):

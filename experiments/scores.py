@@ -113,7 +113,7 @@ class Trained:
         default = preset(self.config.preset, self.config.task)
         pairs = [(default, self.config)]
         if self.imitation:
-            pairs.append((HEADS[self.name].default(), self.imitation.settings))
+            pairs.append((HEADS[self.name].default(self.config.preset), self.imitation.settings))
         return tuple(
             f"{name} {value}"
             for before, after in pairs

@@ -27,8 +27,8 @@ def make_run(logdir: pathlib.Path, **changes) -> Config:
 
 def make_imitated(logdir: pathlib.Path, head: str, **changes) -> None:
     """The same of an imitation run, with imitation.yaml."""
-    make_run(logdir, **changes)
-    settings = HEADS[head].default()
+    config = make_run(logdir, **changes)
+    settings = HEADS[head].default(config.preset)
     record.save(logdir, record.Imitation("data", head=head, settings=settings))
 
 

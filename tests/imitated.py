@@ -24,14 +24,7 @@ TINY = {
         *("--head.retrieval.imputation.head-epochs", "1", "--head.retrieval.validation", "0"),
     ),
 }
-"""Flags that make a head small."""
-CHUNKS = (
-    *("--head.updates", "3", "--head.width", "16", "--head.blocks", "1", "--head.heads", "2"),
-    *("--head.features", "8", "--head.unet-widths", "8", "--head.predict", "4"),
-    *("--head.execute", "2", "--head.observe", "2", "--head.batch", "8", "--head.samples", "3"),
-    *("--head.candidates", "2", "--head.steps", "2", "--head.noise-steps", "4"),
-)
-"""The same of heads that make chunks."""
+"""Flags that make a head small which the preset does not."""
 
 
 def action(step: int, episode: int) -> np.ndarray:

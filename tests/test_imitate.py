@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import imitated
 import jax
@@ -140,13 +141,25 @@ def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monke
     assert {path.stem for path in (logdir / "eval").iterdir()} == set(ROWS)
 
 
+def test_the_preset_sizes_the_head_and_flags_change_it(trained):
+    def settings(*arguments):
+        return imitate.parse(["--data", "file", "--head", "mirror", *arguments])[1].settings
+
+    assert settings() == HEADS["mirror"].default("paper")
+    assert (settings().width, settings().updates) == (512, 20_000)
+    laptop = settings("--preset", "laptop")
+    assert (laptop.objective, laptop.backbone, laptop.width) == ("mirror", "performer", 128)
+    assert settings("--preset=laptop", "--head.width", "64") == replace(laptop, width=64)
+    # A world model brings its preset.
+    assert settings("--world_model", str(trained)) == HEADS["mirror"].default("debug")
+    with pytest.raises(ValueError, match=r"preset 'labtop'.*mean 'laptop'"):
+        settings("--preset", "labtop")
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", [name for name in HEADS if name != "bc"])
 def test_every_head_learns_and_acts_on_the_same_world_model(name, trained, data, tmp_path):
-    small = imitated.TINY.get(name, ())
-    if "Chunk" in HEADS[name].config:
-        small = imitated.CHUNKS
-    logdir = imitated.run(tmp_path / name, data, name, "--world-model", str(trained), *small)
+    logdir = imitated.run(tmp_path / name, data, name, "--world-model", str(trained))
     for row in ROWS:
         content = score(logdir, row)
         assert content["lengths"] == [20] and np.isfinite(content["mean"])
@@ -205,6 +218,7 @@ def test_pairs_of_sensors_are_removed_and_drawn(trained, data, tmp_path):
 def test_the_table_of_heads(trained, data, tmp_path):
     folder = tmp_path / "runs"
     shutil.copytree(trained, folder / "bc")
+    imitated.run(folder / "bc", data, "bc", "--evaluate-missing", "high")
     imitated.run(
         folder / "replay", data, "replay", "--world-model", str(trained), "--random", "--expert"
     )

@@ -87,34 +87,55 @@ class Head(Protocol):
 
 
 class HeadKind(NamedTuple):
-    """Where a head is defined: module, class, config dataclass and fields that make the kind."""
+    """Where a head is defined, and its defaults.
+
+    Attributes:
+        module, head, config: its module, class and config dataclass.
+        fields: of the config, that make the kind.
+        presets: fields that some presets of ``mummi.presets`` change, by their names.
+    """
 
     module: str
     head: str
     config: str
-    fields: Mapping[str, Any]
+    fields: Mapping[str, Any] = {}
+    presets: Mapping[str, Mapping[str, Any]] = {}
 
-    def default(self) -> Any:
-        """The config that the head has without flags."""
-        return getattr(importlib.import_module(self.module), self.config)(**self.fields)
+    def default(self, preset: str = "paper") -> Any:
+        """The config that the head has without flags in a run of ``preset``."""
+        fields = {**self.fields, **self.presets.get(preset, {})}
+        return getattr(importlib.import_module(self.module), self.config)(**fields)
 
     def build(self, config: Any, sizes: Sizes) -> Head:
         """The head, untrained."""
         return getattr(importlib.import_module(self.module), self.head)(config, sizes)
 
 
+_CHUNKS = {
+    "laptop": {
+        "observe": 2, "predict": 8, "execute": 2, "width": 128, "blocks": 2, "heads": 4,
+        "features": 32, "unet_widths": (32, 64), "updates": 2_000, "batch": 32,
+        "learning_rate": 1e-3, "warmup": 100,
+    },
+    "debug": {
+        "observe": 2, "predict": 4, "execute": 2, "width": 16, "blocks": 1, "heads": 2,
+        "features": 8, "unet_widths": (8,), "updates": 3, "batch": 8, "samples": 3, "steps": 2,
+        "noise_steps": 4,
+    },
+}  # fmt: skip
+"""At the papers' sizes a chunk head trains for days on a CPU; in ``laptop`` for minutes."""
+
+
 def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
     fields = {"objective": objective, "backbone": backbone} | fields
-    return HeadKind("mummi.imitation.chunks", "ChunkHead", "ChunkConfig", fields)
+    return HeadKind("mummi.imitation.chunks", "ChunkHead", "ChunkConfig", fields, _CHUNKS)
 
 
 HEADS: dict[str, HeadKind] = {
-    "bc": HeadKind("mummi.imitation.bc", "BehaviourCloning", "BCConfig", {}),
-    "knn": HeadKind("mummi.imitation.knn", "NearestNeighbours", "KNNConfig", {}),
-    "replay": HeadKind("mummi.imitation.replay", "RandomReplay", "ReplayConfig", {}),
-    "retrieval": HeadKind(
-        "mummi.imitation.retrieval_head", "RetrievalHead", "RetrievalHeadConfig", {}
-    ),
+    "bc": HeadKind("mummi.imitation.bc", "BehaviourCloning", "BCConfig"),
+    "knn": HeadKind("mummi.imitation.knn", "NearestNeighbours", "KNNConfig"),
+    "replay": HeadKind("mummi.imitation.replay", "RandomReplay", "ReplayConfig"),
+    "retrieval": HeadKind("mummi.imitation.retrieval_head", "RetrievalHead", "RetrievalHeadConfig"),
     "mse": _chunks("mse", observe=2),
     "imle": _chunks("imle", observe=2, samples=20, choice="smoothness"),
     "mirror": _chunks("mirror", "performer"),
