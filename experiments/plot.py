@@ -37,14 +37,16 @@ class Arguments:
         smooth: episodes of the moving average.
         kind: runs draws one curve a run, with its evaluations as points; methods one curve a
             method and task, over its seeds; missing the return against the share of missing
-            readings, and with each sensor removed, as experiments.evaluate measured it.
+            readings, and with each sensor removed, as experiments.evaluate measured it; fusion
+            each head of experiments.imitate on the latents of one method beside the same head on
+            those of another, by what was missing.
     """
 
     runs: tuple[str, ...]
     out: str = "curves.png"
     title: str = ""
     smooth: int = 10
-    kind: Literal["runs", "methods", "missing"] = "runs"
+    kind: Literal["runs", "methods", "missing", "fusion"] = "runs"
 
 
 def curve(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -246,6 +248,44 @@ def draw_missing(arguments: Arguments) -> Figure:
     return figure
 
 
+def draw_fusion(arguments: Arguments) -> Figure:
+    """One panel a task and head, one color a method of the world model: return by condition."""
+    runs = scores.find(arguments.runs, heads=True)
+    by_method = {m: [r for r in runs if r.config.method == m] for m in scores.NAMES}
+    by_method = {method: mine for method, mine in by_method.items() if mine}
+    if len(by_method) < 2:
+        raise ValueError(
+            f"{', '.join(arguments.runs)} hold world models of one method alone; fusions are "
+            "compared between runs of several, such as --method mummi and --method cvrl"
+        )
+    kinds = {scores.comparable(mine).rpartition(",")[0] for mine in by_method.values()}
+    if len(kinds) > 1:
+        raise ValueError(f"runs of {len(kinds)} kinds cannot be compared: {'; '.join(kinds)}")
+    found = {method: scores.by_method(mine) for method, mine in by_method.items()}
+    groups = sorted({(r.config.task, r.name) for r in runs})
+    figure, axes = panels(1, len(groups), arguments.title or kinds.pop())
+    for (task, head), panel in zip(groups, axes[0], strict=True):
+        there = {c for cells in found.values() for t, h, c in cells if (t, h) == (task, head)}
+        ticks = scores.in_order(there, ("none", "medium", "high"))
+        for index, (method, cells) in enumerate(found.items()):
+            aside = 0.4 * (index - (len(found) - 1) / 2) / len(found)
+            shown = [c for c in ticks if (task, head, c) in cells]
+            places = [ticks.index(c) + aside for c in shown]
+            fusion = {"poe": "product of experts", "concat": "concatenation"}[METHODS[method][0]]
+            style = {"color": color(method), "label": f"{fusion} ({scores.label(method)})"}
+            errorbar(panel, places, [cells[task, head, c] for c in shown], fmt="o", **style)
+        untrained(panel, untrained_of(task, runs))
+        finish(panel, f"{task}, {head}", "")
+        labels = [c.replace("without ", "without\n").replace(", ", ",\n") for c in ticks]
+        panel.set_xticks(range(len(ticks)), labels, fontsize=7)
+        legend_below(panel, 2)
+    figure.supxlabel(
+        "Bars: 95 % interval of the mean over the episodes of all seeds; crosses: each seed's mean",
+        fontsize=8,
+    )
+    return figure
+
+
 def evaluated(method: str, cells: dict[str, list[scores.Pair]]) -> str:
     """Name of a method with the seeds and steps behind its evaluations."""
     counts = sorted({len(pairs) for pairs in cells.values()})
@@ -267,6 +307,14 @@ def _is_plain_loss(pairs: list[scores.Pair]) -> bool:
     )
 
 
+KINDS = {
+    "runs": draw_runs,
+    "methods": draw_methods,
+    "missing": draw_missing,
+    "fusion": draw_fusion,
+}
+
+
 def draw(arguments: Arguments) -> None:
     """Writes the picture.
 
@@ -275,8 +323,7 @@ def draw(arguments: Arguments) -> None:
     """
     if not arguments.runs:
         raise ValueError("--runs names no folder")
-    kinds = {"runs": draw_runs, "methods": draw_methods, "missing": draw_missing}
-    figure = kinds[arguments.kind](arguments)
+    figure = KINDS[arguments.kind](arguments)
     pathlib.Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.out)
     plt.close(figure)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from evaluated import make_run, score
+from evaluated import make_imitated, make_run, score
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -25,7 +25,7 @@ def make_curve(logdir, steps) -> None:
 
 def drawn(kind, *folders, smooth: int = 1) -> Figure:
     arguments = plot.Arguments(tuple(map(str, folders)), smooth=smooth, kind=kind)
-    return {"methods": plot.draw_methods, "missing": plot.draw_missing}[kind](arguments)
+    return plot.KINDS[kind](arguments)
 
 
 def labels(axes) -> list[str]:
@@ -183,3 +183,35 @@ def test_without_an_evaluation_there_is_nothing_to_draw(tmp_path, capsys):
     with pytest.raises(SystemExit):
         plot.main(["--runs", str(tmp_path), "--kind", "missing"])
     assert "is evaluated yet" in capsys.readouterr().err
+
+
+def test_fusions_stand_side_by_side_for_each_head(tmp_path):
+    for method, values in (("mummi", [4.0, 6.0]), ("cvrl", [1.0, 3.0])):
+        for head in ("bc", "knn"):
+            folder = tmp_path / f"{head}-{method}"
+            make_imitated(folder, head, method=method)
+            score(folder, [9.0, 9.0])
+            score(folder, values, dropped=("rgb",))
+    left, right = drawn("fusion", tmp_path).axes
+    assert left.get_title().endswith("bc") and right.get_title().endswith("knn")
+    assert labels(left) == ["product of experts (MuMMI)", "concatenation (CVRL)"]
+    ticks = [text.get_text() for text in left.get_xticklabels()]
+    assert ticks == ["none", "without\nrgb"]
+    heights = [bars[0].get_ydata().tolist() for bars in left.containers]
+    assert heights == [[9.0, 5.0], [9.0, 2.0]]
+    # Beside each other, and neither at another condition's place.
+    apart = left.containers[1][0].get_xdata() - left.containers[0][0].get_xdata()
+    assert (apart > 0).all() and (apart < 0.5).all()
+
+
+def test_one_fusion_alone_or_of_another_kind_is_refused(tmp_path, capsys):
+    make_imitated(tmp_path / "a", "bc")
+    score(tmp_path / "a", [1.0])
+    flags = ["--runs", str(tmp_path), "--kind", "fusion"]
+    with pytest.raises(SystemExit):
+        plot.main(flags)
+    assert "world models of one method alone" in capsys.readouterr().err
+    make_imitated(tmp_path / "b", "bc", method="cvrl", background="none")
+    with pytest.raises(SystemExit):
+        plot.main(flags)
+    assert "runs of 2 kinds" in capsys.readouterr().err
