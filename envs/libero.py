@@ -10,7 +10,7 @@ from envs.instruction import embed
 from envs.libero_expert import LiberoExpert
 from envs.libero_scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
 from envs.libero_simulator import REST, LiberoSimulator, suite_tasks
-from mummi.modality import Modality
+from mummi.modality import Modality, require_can_fail
 
 HORIZON = 260
 """Control steps of an episode at most, 13 seconds: those of RL4IL's comparison."""
@@ -61,10 +61,13 @@ class Libero:
         encoder: what embeds the instruction: minilm, clip, or a folder (``envs.instruction``).
         initial_state: index of the official initial state that every episode starts from, 0 to 49;
             None draws it.
+        unseen: sensors that never deliver; of cameras, whose pictures are then not drawn, that
+            saves the time.
 
     Raises:
         ValueError: for a background that is a path, an unknown or repeated sensor, an action
-            repeat that is not a positive divisor of the horizon, or no such initial state.
+            repeat that is not a positive divisor of the horizon, no such initial state, or
+            ``unseen`` sensors that are not there or cannot fail.
         FileNotFoundError: LIBERO's assets are missing or incomplete.
     """
 
@@ -83,6 +86,7 @@ class Libero:
         horizon: int = HORIZON,
         encoder: str = "minilm",
         initial_state: int | None = None,
+        unseen: tuple[str, ...] = (),
     ):
         if background not in ("none", "natural"):
             raise ValueError(
@@ -104,6 +108,8 @@ class Libero:
             size = self._instructions.shape[1]
         self.action_repeat = action_repeat
         self.modalities = tuple(_modality(sensor, image_size, size) for sensor in sensors)
+        require_can_fail(unseen, self.modalities, " in unseen")
+        self._unseen = {m.name: m for m in self.modalities if m.name in unseen}
         self._image_size, self._horizon = image_size, horizon
         self._training, self._initial_state = training, initial_state
         self._seed, self._episode = np.random.SeedSequence(seed), 0
@@ -214,7 +220,7 @@ class Libero:
         simulator = self._simulator
         return TimeStep(
             values={m.name: self._sensed(m.name) for m in self.modalities},
-            available={m.name: True for m in self.modalities},
+            available={m.name: m.name not in self._unseen for m in self.modalities},
             reward=float(self._success),
             is_first=self._control_step == 0,
             is_last=self._over,
@@ -228,6 +234,8 @@ class Libero:
 
     def _sensed(self, sensor):
         simulator = self._simulator
+        if sensor in self._unseen:
+            return np.zeros(self._unseen[sensor].shape, self._unseen[sensor].dtype)
         if sensor in _VIEWS:
             return self._renderer.view(simulator.mujoco_data, _VIEWS[sensor])
         if sensor == "instruction":

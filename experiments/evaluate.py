@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+import envs
 from envs.dropout import load_script
 from envs.parallel import Batch, ParallelEnvironments
 from experiments.agreement import Recording, agreement, show
@@ -224,7 +225,9 @@ def run_condition(
     """The result of one row, the frames of its first episode where a video is asked for, a
     recording of what was seen if that is asked for, and what ``Measured`` measured."""
     frames, over, done = [], False, 0
-    with evaluation_environments(config, count, seed, row.missing) as environments:
+    # Where it can be told, what is removed need not be drawn first.
+    unseen = {"unseen": row.hidden} if "unseen" in vars(envs.options(config.task)) else {}
+    with evaluation_environments(config, count, seed, row.missing, **unseen) as environments:
         act = Measured(actor(row, environments))
         recording = Recording(act, environments) if keep else None
 

@@ -187,6 +187,26 @@ def test_several_environments_in_one_process_do_not_disturb_each_other():
     again.close()
 
 
+def test_a_camera_that_is_not_seen_changes_nothing_else(monkeypatch):
+    whole, half = (
+        make("libero_object/2", seed=1),
+        make("libero_object/2", seed=1, unseen=["wrist_rgb"]),
+    )
+    drawn, view = [], half._renderer.view
+    monkeypatch.setattr(
+        half._renderer, "view", lambda data, name: drawn.append(name) or view(data, name)
+    )
+    for one, other in zip(play(whole, 3), play(half, 3), strict=True):
+        assert (one.info, one.reward) == (other.info, other.reward)
+        for name in ("agentview_rgb", "instruction"):
+            np.testing.assert_array_equal(one.values[name], other.values[name])
+        assert not other.values["wrist_rgb"].any() and one.values["wrist_rgb"].any()
+        assert other.available == one.available | {"wrist_rgb": False}
+    assert set(drawn) == {"agentview"}
+    whole.close()
+    half.close()
+
+
 def test_an_episode_ends_at_the_horizon():
     environment = make("libero_object/1", horizon=6, action_repeat=2, sensors=("proprio",))
     environment.reset()
@@ -204,6 +224,8 @@ def test_an_episode_ends_at_the_horizon():
         ({"sensors": ("depth",)}, "choose at least one, each once, of agentview_rgb, wrist_rgb"),
         ({"initial_state": 50}, "initial_state is 50; it must be from 0 to 49"),
         ({"encoder": "no/such"}, "unknown encoder 'no/such'"),
+        ({"unseen": ["wrist"]}, "unknown modality 'wrist' in unseen, did you mean 'wrist_rgb'"),
+        ({"unseen": ["instruction"]}, "modality 'instruction' in unseen cannot fail"),
     ],
 )
 def test_bad_arguments_are_refused(changes, message):
@@ -234,7 +256,7 @@ def test_missing_assets_are_named(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("quick_compile")
-def test_a_task_trains_resumes_and_evaluates(tmp_path):
+def test_a_task_trains_resumes_and_evaluates(tmp_path, monkeypatch):
     flags = ("--image-size", "32", "--env.horizon", "20", "--action-repeat", "1")
     flags += ("--prefill", "20", "--updates-per-1000", "50", "--missing", "medium")
     tiny.run(tmp_path, *flags, "--steps", "40", task="libero_object/7")
@@ -242,7 +264,16 @@ def test_a_task_trains_resumes_and_evaluates(tmp_path):
     made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
     assert made[-1] == (60, tiny.worth(settings))
     arguments = evaluate.Arguments(str(tmp_path), drop=("wrist_rgb",), episodes=1, agreement=False)
+    made, unseen = evaluate.evaluation_environments, []
+    monkeypatch.setattr(
+        evaluate,
+        "evaluation_environments",
+        lambda *args, **changes: unseen.append(changes["unseen"]) or made(*args, **changes),
+    )
     results = evaluate.evaluate(arguments)
+    assert unseen == [(), ("wrist_rgb",)]
+    missing = [result.missing[0] for result in results.values()]
+    assert missing == pytest.approx([0, 1 / 3])
     assert [result.lengths for result in results.values()] == [[20]] * len(results)
     assert all(set(result.last) == {"success", "task", "initial_state"} for result in
                results.values())  # fmt: skip
