@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import re
 import sys
@@ -48,14 +49,23 @@ class Arguments:
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
         episodes: demonstrations that the file is to hold.
-        noise: standard deviation of Gaussian noise on the actions that are executed; recorded are
-            the policy's own (DART).
+        noise: standard deviation of Gaussian noise on the actions that are executed; heads learn
+            the policy's own (DART), world models what was executed.
+        noise_steps: steps that each draw of the noise lasts; several in a row drive the robot to
+            where the policy has to find back from.
     """
 
     out: str
     policy: str = "expert"
     episodes: int = 50
     noise: float = 0.0
+    noise_steps: int = 1
+
+    @property
+    def disturbance(self) -> dict[str, float]:
+        """What a file says of the noise."""
+        held = {"noise_steps": self.noise_steps} if self.noise_steps > 1 else {}
+        return {"noise": self.noise} | held
 
 
 def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
@@ -77,9 +87,10 @@ def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
                 f"unknown flag --{name}; next to its own this command takes "
                 + ", ".join(f"--{name}" for name in SETTINGS)
             )
-    for name, least in (("episodes", 1), ("noise", 0)):
+    for name, least in (("episodes", 1), ("noise", 0), ("noise_steps", 1)):
         if not getattr(own, name) >= least:
-            raise ValueError(f"--{name} is {getattr(own, name)}; it must be at least {least}")
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} is {getattr(own, name)}; it must be at least {least}")
     return own, parse_config(rest)
 
 
@@ -142,14 +153,16 @@ class Policy:
         return agent_actor(self._agent, self._state, len(environments), self._config.seed)
 
 
-def record(environments: ParallelEnvironments, act: Act, random, noise: float, stop, report):
+def record(
+    environments: ParallelEnvironments, act: Act, random, arguments: Arguments, stop, report
+):
     """One whole episode of each of K environments.
 
     Args:
         environments: before their first reset.
         act: chooses the actions.
         random: a generator for each environment, for the noise.
-        noise: standard deviation of what is added to the executed actions.
+        arguments: how the executed actions are disturbed.
         stop: where its ``requested`` is true, the episodes are abandoned.
         report: called at every step.
 
@@ -161,8 +174,8 @@ def record(environments: ParallelEnvironments, act: Act, random, noise: float, s
     """
     count, size = len(environments), environments.action_size
     steps, done = [[] for _ in range(count)], [None] * count
-    batch = environments.reset()
-    while True:
+    batch, disturbance = environments.reset(), np.zeros((count, size))
+    for step in itertools.count():
         for k in range(count):
             if batch.is_first[k] and done[k] is None:
                 steps[k] = []  # also where a lost worker was replaced
@@ -180,25 +193,30 @@ def record(environments: ParallelEnvironments, act: Act, random, noise: float, s
                     f"sensor {name!r} did not deliver; demonstrations need all sensors"
                 )
         states, actions = environments.physics_state(), act(batch)
+        if step % arguments.noise_steps == 0:
+            disturbance = arguments.noise * np.array([r.standard_normal(size) for r in random])
+        executed = np.clip(actions + disturbance, -1, 1)
         for k in range(count):
             if done[k] is None:
                 values = {name: value[k] for name, value in batch.values.items()}
-                steps[k].append({"values": values, "action": actions[k], "state": states[k]})
-        executed = actions + noise * np.array([r.standard_normal(size) for r in random])
-        batch = environments.step(np.clip(executed, -1, 1))
+                row = {"values": values, "action": actions[k], "executed": executed[k]}
+                steps[k].append(row | {"state": states[k]})
+        batch = environments.step(executed)
         report()
     return [_demonstration(rows, info) for rows, info in zip(steps, done, strict=True)]
 
 
 def _demonstration(rows: list[dict], info: dict) -> Demonstration:
     names = rows[0]["values"]
+    wanted, executed = (np.stack([row[name] for row in rows]) for name in ("action", "executed"))
     return Demonstration(
         values={name: np.stack([row["values"][name] for row in rows]) for name in names},
-        actions=np.stack([row["action"] for row in rows]),
+        actions=wanted,
         rewards=np.array([row["reward"] for row in rows], np.float32),
         dones=np.arange(len(rows)) == len(rows) - 1,
         states=None if rows[0]["state"] is None else np.stack([row["state"] for row in rows]),
         attributes=info,
+        executed=None if np.array_equal(wanted, executed) else executed.astype(np.float32),
     )
 
 
@@ -220,7 +238,7 @@ def collect(arguments: Arguments, config: Config) -> None:
         "type": GYM,
         "env_kwargs": settings,
         "policy": policy.label,
-        "noise": arguments.noise,
+        **arguments.disturbance,
         "seed": config.seed,
     }
 
@@ -243,7 +261,7 @@ def collect(arguments: Arguments, config: Config) -> None:
             episodes = list(range(start, min(start + config.envs, arguments.episodes)))
             random = [np.random.default_rng([config.seed, DEMONSTRATION, e]) for e in episodes]
             with environments(episodes) as pool:
-                options = (random, arguments.noise, stop, bar.step)
+                options = (random, arguments, stop, bar.step)
                 made = record(pool, policy.actor(pool, random), *options)
             for episode, demonstration in zip(episodes, made, strict=False):
                 if episode == len(writer):

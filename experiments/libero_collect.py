@@ -54,13 +54,13 @@ def collect(arguments, config: Config, policy, record: Callable) -> None:
         "action_repeat": config.action_repeat,
     }
     env_args = {"type": ROBOSUITE, "env_kwargs": settings, "policy": policy.label}
-    env_args |= {"noise": arguments.noise, "seed": config.seed}
+    env_args |= {**arguments.disturbance, "seed": config.seed}
     with Stop() as stop:
 
         def attempt(pool: ParallelEnvironments, seed: Sequence[int]) -> list[Demonstration]:
             random = [np.random.default_rng(seed)]
             actor = policy.actor(pool, random)
-            return record(pool, actor, random, arguments.noise, stop, lambda: None)
+            return record(pool, actor, random, arguments, stop, lambda: None)
 
         for task, path in files(config.task, arguments.out).items():
             collect_task(task, path, arguments.episodes, env_args, attempt, stop)

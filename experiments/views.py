@@ -46,7 +46,9 @@ def as_recorded(demonstration: Demonstration, modalities: Sequence[Modality]) ->
     there = np.ones(len(demonstration.actions), bool)
     values = {m.name: demonstration.values[m.name] for m in modalities}
     available = {m.name: there for m in modalities}
-    return View(values, available, demonstration.actions, demonstration.rewards)
+    wanted, executed = demonstration.actions, demonstration.executed
+    executed = wanted if executed is None else executed
+    return View(values, available, executed, demonstration.rewards, wanted)
 
 
 def failing(

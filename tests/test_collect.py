@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments import collect
+from experiments import collect, views
 from experiments.collect import main
 from mummi.imitation.demonstrations import Demonstrations
 
@@ -92,6 +92,28 @@ def test_with_noise_the_experts_own_action_is_recorded(tmp_path):
     # Two dimensions of mean 2 - 2 * 0.5 / sqrt(2 pi).
     assert executed.mean() == pytest.approx(2 - 1 / np.sqrt(2 * np.pi), abs=0.12)
     assert not np.array_equal(executed[0], executed[1])
+    # What was executed is there, too, for the world model.
+    done = np.stack([m.executed for m in made])
+    np.testing.assert_allclose(done[:, :-1].sum(-1), executed, rtol=1e-5)
+    view = views.as_recorded(made[0], ())
+    np.testing.assert_array_equal(view.actions, made[0].executed)
+    np.testing.assert_array_equal(view.wanted, made[0].actions)
+
+
+def test_a_draw_of_the_noise_lasts_its_steps_and_the_file_says_so(tmp_path):
+    path = tmp_path / "dummy.hdf5"
+    flags = [*DUMMY, "--noise", "0.5", "--noise-steps", "4", "--env.length", "30"]
+    main([*flags, "--episodes", "2", "--out", str(path)])
+    for there in load(path):
+        held = there.executed[:28].reshape(7, 4, 2)
+        assert (held == held[:, :1]).all() and len(np.unique(held[:, 0, 0])) > 2
+    with Demonstrations(path) as demonstrations:
+        assert demonstrations.attributes["env_args"]["noise_steps"] == 4
+    whole = tmp_path / "calm.hdf5"
+    main([*DUMMY, "--episodes", "1", "--out", str(whole)])
+    assert load(whole)[0].executed is None
+    with Demonstrations(whole) as demonstrations:
+        assert "noise_steps" not in demonstrations.attributes["env_args"]
 
 
 def test_a_killed_command_goes_on_as_if_nothing_had_happened(tmp_path):

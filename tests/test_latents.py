@@ -42,6 +42,7 @@ def view(steps: int = STEPS, seed: int = 0) -> View:
         {m.name: random.random(steps) < 0.6 for m in MODALITIES},
         random.uniform(-1, 1, (steps, ACTION_SIZE)).astype(np.float32),
         random.random(steps).astype(np.float32),
+        random.uniform(-1, 1, (steps, ACTION_SIZE)).astype(np.float32),
     )
 
 
@@ -67,7 +68,7 @@ def test_encoding_a_demonstration_gives_what_acting_along_it_would(latents):
         alone = np.concatenate([p.embeddings[m.name] for p in percepts])
         np.testing.assert_allclose(trajectory.percept.embeddings[m.name], alone, atol=1e-5)
         assert not alone[~seen.available[m.name]].any() and alone[seen.available[m.name]].any()
-    np.testing.assert_array_equal(trajectory.action, seen.actions)
+    np.testing.assert_array_equal(trajectory.action, seen.wanted)
     assert short.percept.feature.shape == (3, latents.sizes.feature)
     again = np.concatenate([p.feature for p in step_by_step(latents, view(3, 1))])
     np.testing.assert_allclose(short.percept.feature, again, atol=1e-5)

@@ -22,12 +22,15 @@ class View(NamedTuple):
         available: by modality bool [T].
         actions: float32 [T, A], each taken after seeing the values of its step.
         rewards: float32 [T], what each action brought.
+        wanted: float32 [T, A], what a head is to learn; other than ``actions`` where the
+            demonstrator was disturbed.
     """
 
     values: Mapping[str, np.ndarray]
     available: Mapping[str, np.ndarray]
     actions: np.ndarray
     rewards: np.ndarray
+    wanted: np.ndarray
 
     def episode(self) -> Episode:
         """The view in the layout of the replay, where an action stands at the step it led to.
@@ -95,7 +98,7 @@ class Latents:
         return Percept(feature, embeddings, values, available), state
 
     def encode(self, views: Sequence[View]) -> list[Trajectory]:
-        """What ``step`` gives along each view, with the actions that were taken.
+        """What ``step`` gives along each view, with the actions that were wanted.
 
         Raises:
             ValueError: there are no views.
@@ -116,7 +119,7 @@ class Latents:
         feature, embeddings = jax.device_get(self._scan(self._params, *inputs))
         embeddings = {name: x[:length] for name, x in embeddings.items()}
         percept = Percept(feature[:length], embeddings, view.values, view.available)
-        return Trajectory(percept, np.asarray(view.actions, np.float32))
+        return Trajectory(percept, np.asarray(view.wanted, np.float32))
 
     def _sense(self, params, values, available):
         """Evidence for the posterior, whether there is none, and the sensors' own embeddings."""

@@ -4,7 +4,8 @@
 data                    attributes: total, env_args (JSON); LIBERO: problem_info (JSON), …
 data/demo_0             attributes: num_samples
 data/demo_0/obs/NAME    [T, *shape], what a sensor gave before each action
-data/demo_0/actions     [T, A]
+data/demo_0/actions     [T, A], what the demonstrator wanted
+data/demo_0/executed    [T, A], what was done where that is something else, optional
 data/demo_0/rewards     [T], what each action brought
 data/demo_0/dones       [T]
 data/demo_0/states      [T, S], the simulator's state before each action; optional
@@ -38,11 +39,12 @@ class Demonstration(NamedTuple):
     Attributes:
         values: by modality, [T, *shape] of its dtype; ``values[name][t]`` was there before
             ``actions[t]``.
-        actions: float32 [T, A].
+        actions: float32 [T, A], what the demonstrator wanted.
         rewards: float32 [T], ``rewards[t]`` is what ``actions[t]`` brought.
         dones: bool [T], the episode ended with that action.
         states: float64 [T, S], the simulator's state before each action, or None.
         attributes: the demonstration's own, for example ``success``.
+        executed: float32 [T, A], what was done, or None where that is ``actions``.
     """
 
     values: Mapping[str, np.ndarray]
@@ -51,6 +53,7 @@ class Demonstration(NamedTuple):
     dones: np.ndarray
     states: np.ndarray | None = None
     attributes: Mapping[str, Any] = {}
+    executed: np.ndarray | None = None
 
 
 class Demonstrations(Sequence[Demonstration]):
@@ -149,7 +152,10 @@ class Demonstrations(Sequence[Demonstration]):
                 *(name, "actions", f"has length {steps}"), f"{told}, the attribute num_samples"
             )
         number = np.float32
-        actions = self._array(name, "actions", (steps, self.action_size), number)
+        actions, executed = (
+            self._array(name, key, (steps, self.action_size), number) if key in group else None
+            for key in ("actions", "executed")
+        )
         values = {
             m.name: self._array(name, f"obs/{self._sources[m.name]}", (steps, *m.shape), m.dtype)
             for m in self.modalities
@@ -163,7 +169,7 @@ class Demonstrations(Sequence[Demonstration]):
             width = self._dataset(name, "states").shape[1:]
             states = self._array(name, "states", (steps, *width), np.float64)
         attributes = {key: _plain(value) for key, value in group.attrs.items()}
-        return Demonstration(values, actions, rewards, dones != 0, states, attributes)
+        return Demonstration(values, actions, rewards, dones != 0, states, attributes, executed)
 
     def __enter__(self) -> "Demonstrations":
         return self

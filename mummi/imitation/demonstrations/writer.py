@@ -107,8 +107,9 @@ class DemonstrationWriter:
             group["actions"] = demonstration.actions
             group["rewards"] = demonstration.rewards
             group["dones"] = np.asarray(demonstration.dones, np.uint8)
-            if demonstration.states is not None:
-                group["states"] = demonstration.states
+            for name in ("executed", "states"):
+                if (array := getattr(demonstration, name)) is not None:
+                    group[name] = array
         with Demonstrations(temporary) as written:
             written[0]  # raises for what no reader would take
             self._require_same(written)
