@@ -123,7 +123,7 @@ _CHUNKS = {
         "noise_steps": 4,
     },
 }  # fmt: skip
-"""At the papers' sizes a chunk head trains for days on a CPU; in ``laptop`` for minutes."""
+"""The papers' sizes are for a graphics card; these train on a CPU in minutes and seconds."""
 
 
 def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
