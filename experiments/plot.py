@@ -266,7 +266,8 @@ def draw_fusion(arguments: Arguments) -> Figure:
     figure, axes = panels(1, len(groups), arguments.title or kinds.pop())
     for (task, head), panel in zip(groups, axes[0], strict=True):
         there = {c for cells in found.values() for t, h, c in cells if (t, h) == (task, head)}
-        ticks = scores.in_order(there, ("none", "medium", "high"))
+        removed = sorted(there, key=lambda condition: (condition.count(","), condition))
+        ticks = scores.in_order(there, dict.fromkeys(("none", "medium", "high", *removed)))
         for index, (method, cells) in enumerate(found.items()):
             aside = 0.4 * (index - (len(found) - 1) / 2) / len(found)
             shown = [c for c in ticks if (task, head, c) in cells]

@@ -192,15 +192,16 @@ def test_fusions_stand_side_by_side_for_each_head(tmp_path):
             make_imitated(folder, head, method=method)
             score(folder, [9.0, 9.0])
             score(folder, values, dropped=("rgb",))
+    score(tmp_path / "bc-cvrl", [0.0], dropped=("depth", "rgb"))
     left, right = drawn("fusion", tmp_path).axes
     assert left.get_title().endswith("bc") and right.get_title().endswith("knn")
     assert labels(left) == ["product of experts (MuMMI)", "concatenation (CVRL)"]
     ticks = [text.get_text() for text in left.get_xticklabels()]
-    assert ticks == ["none", "without\nrgb"]
+    assert ticks == ["none", "without\nrgb", "without\ndepth,\nrgb"]
     heights = [bars[0].get_ydata().tolist() for bars in left.containers]
-    assert heights == [[9.0, 5.0], [9.0, 2.0]]
+    assert heights == [[9.0, 5.0], [9.0, 2.0, 0.0]]
     # Beside each other, and neither at another condition's place.
-    apart = left.containers[1][0].get_xdata() - left.containers[0][0].get_xdata()
+    apart = left.containers[1][0].get_xdata()[:2] - left.containers[0][0].get_xdata()
     assert (apart > 0).all() and (apart < 0.5).all()
 
 
