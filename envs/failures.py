@@ -8,6 +8,7 @@ m = (max_length + 1) / 2 the long-run rate is r = p m / (p m + 1 - p), so p = r 
 ``Published`` begins an episode with a working sensor.
 """
 
+import abc
 import collections
 import dataclasses
 import difflib
@@ -26,7 +27,7 @@ Filter = Callable[[np.ndarray, bool], tuple[np.ndarray, bool]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(abc.ABC):
     """One kind of failure; ``modality`` is a name, several names, or ``all``."""
 
     modality: str | tuple[str, ...]
@@ -55,9 +56,9 @@ class Rule:
         require_can_fail(names, modalities)
         return names
 
+    @abc.abstractmethod
     def begin(self, modality: Modality, random: np.random.Generator) -> Filter:
         """Starts an episode of one modality."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -226,7 +226,9 @@ def run_condition(
     recording of what was seen if that is asked for, and what ``Measured`` measured."""
     frames, over, done = [], False, 0
     # Where it can be told, what is removed need not be drawn first.
-    unseen = {"unseen": row.hidden} if "unseen" in vars(envs.options(config.task)) else {}
+    unseen = {}
+    if "unseen" in vars(envs.options(config.task)):
+        unseen["unseen"] = (*config.env.get("unseen", ()), *row.hidden)
     with evaluation_environments(config, count, seed, row.missing, **unseen) as environments:
         act = Measured(actor(row, environments))
         recording = Recording(act, environments) if keep else None

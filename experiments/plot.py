@@ -258,7 +258,10 @@ def draw_fusion(arguments: Arguments) -> Figure:
             f"{', '.join(arguments.runs)} hold world models of one method alone; fusions are "
             "compared between runs of several, such as --method mummi and --method cvrl"
         )
-    kinds = {scores.comparable(mine).rpartition(",")[0] for mine in by_method.values()}
+    kinds = {
+        scores.comparable(mine).removesuffix(f", world model {method}")
+        for method, mine in by_method.items()
+    }
     if len(kinds) > 1:
         raise ValueError(f"runs of {len(kinds)} kinds cannot be compared: {'; '.join(kinds)}")
     found = {method: scores.by_method(mine) for method, mine in by_method.items()}
