@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import tyro
 
@@ -19,8 +19,12 @@ from mummi.config import METHODS, Config
 from mummi.presets import PRESETS, preset
 
 
-def parse_config(arguments: list[str] | None = None, default: Config | None = None) -> Config:
-    """The run's settings: the preset's for the task, or ``default``, changed by the flags.
+def parse_config(
+    arguments: list[str] | None = None,
+    default: Config | None = None,
+    preset: Callable[[str, str], Config] = preset,
+) -> Config:
+    """The run's settings, changed by the flags: ``default``, or what ``preset`` has for the task.
 
     Raises:
         ValueError: an unknown task, method, preset or option of the task, with the nearest name.

@@ -37,7 +37,7 @@ from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import HEAD
 from mummi.imitation.record import Imitation
 from mummi.logger import Logger
-from mummi.presets import PRESETS
+from mummi.presets import PRESETS, offline
 
 SETTINGS = (
     *("task", "preset", "method", "seed", "missing", "background", "env", "envs", "image-size"),
@@ -83,6 +83,11 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
     name = peek(arguments, "head") or Imitation.head
     require("head", name, HEADS)
     source = peek(arguments, "world-model")
+    if source and peek(arguments, "updates"):
+        raise ValueError(
+            f"--updates is for a world model that is trained here, and --world-model {source!r} "
+            "is taken as it is: leave one of them out"
+        )
     taken = run.load(source).config if source else None
     preset = peek(arguments, "preset") or (taken or Config).preset
     require("preset", preset, PRESETS)
@@ -112,7 +117,7 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
             if not known:
                 raise ValueError(f"unknown flag {flag.split('=')[0]}; --help tells those of {name}")
     imitation = Imitation(**vars(own.imitation))
-    config = parse_config(rest, taken and dataclasses.replace(taken, logdir=""))
+    config = parse_config(rest, taken and dataclasses.replace(taken, logdir=""), offline)
     if taken:
         for setting, old, new in run.differences(taken, config):
             if setting.split(".")[0] in SAME:

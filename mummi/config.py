@@ -56,6 +56,8 @@ class ModelConfig:
         nce_weights: weight lambda^m by modality name.
         prediction: g(z): mlp (one hidden layer) or relu_layer (the public code's).
         nce: exact masks the missing candidates out; published gives them the logit -100.
+        action_weight: weight of the unit-variance negative log-likelihood of the next action given
+            s^f alone, which makes the sensors tell what a demonstrator looked at; 0 for none.
         kl_weight: weight of the KL of s^c.
         kl_balance: share of the KL's gradient that trains the prior; none for the plain KL.
         free_nats: the KL below this has no gradient.
@@ -96,6 +98,7 @@ class ModelConfig:
     nce_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     prediction: Literal["mlp", "relu_layer"] = "mlp"
     nce: Literal["exact", "published"] = "exact"
+    action_weight: float = 0.0
     kl_weight: float = 1.0
     kl_balance: float | None = None
     free_nats: float = 3.0

@@ -61,6 +61,10 @@ class Perception:
         fusion: ``poe``, product of experts with missing sensors left out, or ``concat``, features
             in a row with zeros in place of a missing value.
         dtype: compute type of the layers; beliefs stay float32.
+
+    Attributes:
+        gaussian: the sensors are Gaussian experts, and s^f their product.
+        size: of s^f.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Perception:
         self.config = config
         self.modalities = modalities
         self.gaussian = fusion == "poe"
+        self.size = config.fused * (1 if self.gaussian else len(modalities))
         layers = 1 if self.gaussian and config.expert_units else 0
         outputs = config.fused * (2 if self.gaussian else 1)
         self.networks = {

@@ -17,6 +17,18 @@ def preset(name: str, task: str) -> Config:
     return replace(PRESETS[name](task), task=task, preset=name)
 
 
+def offline(name: str, task: str) -> Config:
+    """The preset for a world model that learns from demonstrations alone.
+
+    The sensors are also to tell the demonstrator's next action: no reward says what matters there,
+    and InfoNCE is content with whatever tells moments apart. The papers' presets stay as they are.
+    """
+    config = preset(name, task)
+    if name in ("paper", "published"):
+        return config
+    return replace(config, model=replace(config.model, action_weight=10.0))
+
+
 def paper(task: str) -> Config:
     """The paper's text; where it is silent, the public code's sizes and rates."""
     if task.removeprefix("dmc_") == "table_wiping":

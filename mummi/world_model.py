@@ -43,13 +43,14 @@ class WorldModel:
         self.rssm = RSSM(config, action_size, dtype)
         self.reward = MLP(config.reward_layers, config.reward_units, 1, output_scale=0.0, **head)
         self.continuation = MLP(config.reward_layers, config.reward_units, 1, **head)
+        self.action = MLP(1, config.hidden, action_size, **head)
         self.has_fused_prior = config.fused_prior and self.perception.gaussian
         self.fused_prior = MLP(1, config.hidden, 2 * config.fused, **head)
 
     def init(self, key: Array) -> dict:
         """Parameters of every part, by name."""
         c = self.config
-        keys = iter(jax.random.split(key, 6))
+        keys = iter(jax.random.split(key, 7))
         params = self.perception.init(next(keys))
         values = {m.name: jnp.zeros((1, *m.shape), m.dtype) for m in self.modalities}
         there = {m.name: jnp.ones(1, bool) for m in self.modalities}
@@ -61,6 +62,8 @@ class WorldModel:
         params["continuation"] = self.continuation.init(next(keys), feature)
         if self.has_fused_prior:
             params["fused_prior"] = self.fused_prior.init(next(keys), feature[:, : c.stoch])
+        if c.action_weight:
+            params["action"] = self.action.init(next(keys), belief.mean)
         return params
 
     def perceive(self, params: dict, values, available, key: Array, keep=None) -> Belief:
@@ -136,6 +139,16 @@ class WorldModel:
             std = jax.nn.softplus(std) + c.min_std
             kl = objectives.gaussian_kl(belief.mean, belief.std, mean, std).mean()
             losses["kl_fused"] = c.kl_weight * kl
+
+        if c.action_weight:
+            # Of s^f, which knows this step's sensors alone: a state that knows the actions before
+            # could repeat them without looking.
+            guess = self.action.apply(params["action"], belief.mean[:, :-1])
+            known = ~batch["is_first"][:, 1:]
+            loss, metrics["action_error"] = objectives.reconstruction(
+                guess, batch["action"][:, 1:], known
+            )
+            losses["action"] = c.action_weight * loss
 
         # The reward of a first step is no outcome of an action, and imagination never asks for it.
         known = 1.0 - batch["is_first"].astype(jnp.float32)

@@ -13,7 +13,7 @@ SIZE = 8
 """Pixels of a side of images."""
 FLAGS = (
     *("--task", "dummy", "--preset", "debug", "--image-size", str(SIZE), "--background", "none"),
-    *("--action-repeat", "1", "--updates", "8", "--batch-length", "6", "--copies", "2"),
+    *("--action-repeat", "1", "--batch-length", "6", "--copies", "2"),
     *("--missing", "medium", "--evaluate-episodes", "1", "--evaluate-missing", "none"),
 )
 TINY = {
@@ -59,7 +59,8 @@ def write(path: pathlib.Path, episodes: int = 6) -> pathlib.Path:
 def flags(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> list[str]:
     """Arguments of experiments.imitate; later ones win."""
     own = ("--data", str(data), "--head", head, "--logdir", str(logdir))
-    return [*own, *FLAGS, *TINY.get(head, ()), *more]
+    updates = () if "--world-model" in more else ("--updates", "8")
+    return [*own, *FLAGS, *updates, *TINY.get(head, ()), *more]
 
 
 def run(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> pathlib.Path:

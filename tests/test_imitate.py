@@ -14,6 +14,7 @@ import tiny
 import mummi
 from envs.parallel import Batch
 from experiments import ablation, collect, imitate, offline, tables, train
+from experiments.command_line import parse_config
 from experiments.measures import Measured, PilotActor
 from mummi import run
 from mummi.agent import Agent
@@ -141,6 +142,15 @@ def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monke
     assert {path.stem for path in (logdir / "eval").iterdir()} == set(ROWS)
 
 
+@pytest.mark.parametrize(("preset", "weight"), [("paper", 0), ("modern", 10), ("laptop", 10)])
+def test_sensors_tell_the_next_action_but_in_the_papers_presets(preset, weight):
+    flags = ["--task", "dummy", "--preset", preset, "--data", "demonstrations.hdf5"]
+    assert imitate.parse(flags)[0].model.action_weight == weight
+    assert parse_config(flags[:4]).model.action_weight == 0
+    other = imitate.parse([*flags, "--model.action-weight", "3"])[0]
+    assert other.model.action_weight == 3
+
+
 def test_the_preset_sizes_the_head_and_flags_change_it(trained):
     def settings(*arguments):
         return imitate.parse(["--data", "file", "--head", "mirror", *arguments])[1].settings
@@ -252,6 +262,10 @@ def test_the_table_of_heads(trained, data, tmp_path):
         (("--image-size", "16", "--logdir", "{new}"), r"modality 'image'.*\(8, 8, 3\).*\(16, 16"),
         (("--task", "toy_x_y", "--logdir", "{new}"), "unknown modality"),
         (("--world-model", "{run}", "--model.deter", "9", "--logdir", "{new}"), "model.deter = 16"),
+        (
+            ("--world-model", "{run}", "--updates", "8", "--logdir", "{new}"),
+            "leave one of them out",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said(trained, data, tmp_path, capsys, more, said):

@@ -184,6 +184,34 @@ def test_the_kl_of_the_fused_belief_goes_to_what_s_c_predicts():
     np.testing.assert_allclose(metrics["loss/kl_fused"], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["mummi", "dreamer"])
+def test_the_next_action_is_told_by_the_sensors_of_its_step_alone(method):
+    model, params, _ = built = build("laptop", method, action_weight=3.0)
+    batch = make_batch()
+    _, _, metrics, gradient = compute(built, batch)
+    fused = perceive(model, params, batch).mean
+    guess = np.asarray(model.action.apply(params["action"], fused))
+    first = np.asarray(batch["is_first"])
+    squares, count = 0.0, 0
+    for sequence in range(len(first)):
+        for t in range(first.shape[1] - 1):
+            if not first[sequence, t + 1]:  # the action stands at the step that it led to
+                error = guess[sequence, t] - np.asarray(batch["action"][sequence, t + 1])
+                squares, count = squares + np.square(error).sum(), count + 1
+    assert 0 < count < first[:, 1:].size
+    mean = squares / first[:, 1:].size
+    np.testing.assert_allclose(metrics["loss/action"], 1.5 * mean, rtol=1e-4)
+    np.testing.assert_allclose(metrics["action_error"], squares / count / ACTION_SIZE, rtol=1e-4)
+
+    def action_loss(params):
+        return model.loss(params, batch, KEY)[1][1]["loss/action"]
+
+    reached = jax.grad(action_loss)(params)
+    assert any(np.asarray(x).any() for x in jax.tree.leaves(reached["action"]))
+    assert not any(np.asarray(x).any() for x in jax.tree.leaves(reached["rssm"]))
+    assert_finite(gradient)
+
+
 def test_filtering_step_by_step_follows_the_sensors_that_delivered():
     model, params, _ = build("laptop", "mummi")
     batch = make_batch()

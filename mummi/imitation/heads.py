@@ -14,7 +14,7 @@ class Percept(NamedTuple):
     """What a head sees of one step; leading axes [T] in a trajectory, [B] when acting.
 
     Attributes:
-        feature: latent state of the frozen world model, float32 [..., F].
+        feature: latent state [h, s^c, s^f] of the frozen world model, float32 [..., F].
         embeddings: what each sensor alone says, float32 [..., E_m]; zeros where it is missing.
         values: the sensors' raw values [..., *shape]; anything where one is missing.
         available: did each sensor deliver, bool [...].

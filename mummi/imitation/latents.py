@@ -59,6 +59,10 @@ def _later(rows: np.ndarray) -> np.ndarray:
 class Latents:
     """The world model of an agent as a deterministic filter: means in place of samples.
 
+    The feature of a percept is z = [h, s^c, s^f] (MuMMI, section III). Actor and critic read h and
+    s^c, which imagination has; a head never imagines, and s^f tells what the sensors show now
+    without the bottleneck of s^c.
+
     Args:
         agent: its sizes and networks.
         model: parameters of its world model.
@@ -67,7 +71,8 @@ class Latents:
     def __init__(self, agent: Agent, model: dict):
         c = agent.config.model
         embeddings = {m.name: c.fused for m in agent.modalities}
-        self.sizes = Sizes(agent.modalities, c.deter + c.stoch, embeddings, agent.action_size)
+        size = c.deter + c.stoch + agent.model.perception.size
+        self.sizes = Sizes(agent.modalities, size, embeddings, agent.action_size)
         self._model, self._params = agent.model, model
         self._step = jax.jit(self._filter)
         self._scan = jax.jit(self._filter_all)
@@ -122,7 +127,7 @@ class Latents:
         return Trajectory(percept, np.asarray(view.wanted, np.float32))
 
     def _sense(self, params, values, available):
-        """Evidence for the posterior, whether there is none, and the sensors' own embeddings."""
+        """Evidence for the posterior, whether there is none, the mean of s^f, and embeddings."""
         # The key is of a sample that the mean replaces.
         belief = self._model.perceive(params, values, available, jax.random.PRNGKey(0))
         belief = belief._replace(sample=belief.mean)
@@ -131,7 +136,7 @@ class Latents:
             name: jnp.where(available[name][..., None], mean, 0.0)
             for name, mean in zip(names, belief.means, strict=True)
         }
-        return *self._model.perception.evidence(belief), embeddings
+        return *self._model.perception.evidence(belief), belief.mean, embeddings
 
     def _move(self, params, state, action, is_first, evidence, blind) -> State:
         no_noise = jnp.zeros_like(state.stoch)
@@ -139,16 +144,17 @@ class Latents:
         return self._model.rssm.observe_step(params["rssm"], *inputs)[1]
 
     def _filter(self, params, state, values, available, action, is_first):
-        evidence, blind, embeddings = self._sense(params, values, available)
+        evidence, blind, fused, embeddings = self._sense(params, values, available)
         state = self._move(params, state, action, is_first, evidence, blind)
-        return state.feature, embeddings, state
+        return jnp.concatenate([state.feature, fused], -1), embeddings, state
 
     def _filter_all(self, params, values, available, action):
-        evidence, blind, embeddings = self._sense(params, values, available)
+        evidence, blind, fused, embeddings = self._sense(params, values, available)
         inputs = (action, jnp.arange(len(action)) == 0, evidence, blind)
 
         def step(state, now):
             state = self._move(params, state, *(x[None] for x in now))
             return state, state.feature[0]
 
-        return jax.lax.scan(step, self.start(1), inputs)[1], embeddings
+        feature = jax.lax.scan(step, self.start(1), inputs)[1]
+        return jnp.concatenate([feature, fused], -1), embeddings
