@@ -17,6 +17,8 @@ from mummi.modality import require_can_fail
 
 EVALUATION = 1
 """Second entry of every evaluation seed; training seeds have 0 there."""
+LABELS = ("task", "initial_state")
+"""Numbers of ``TimeStep.info`` that say which episode it is, and have no mean."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Result:
 
     @property
     def last(self) -> dict[str, float]:
-        """Mean over episodes of each number of ``info``, of those episodes that have it."""
-        names = dict.fromkeys(name for info in self.info for name in info)
+        """Mean over episodes of each number of ``info`` that is no label, where episodes have it."""
+        names = dict.fromkeys(name for info in self.info for name in info if name not in LABELS)
         return {n: float(np.mean([i[n] for i in self.info if n in i])) for n in names}
 
     @property

@@ -275,8 +275,8 @@ def test_a_task_trains_resumes_and_evaluates(tmp_path, monkeypatch):
     missing = [result.missing[0] for result in results.values()]
     assert missing == pytest.approx([0, 1 / 3])
     assert [result.lengths for result in results.values()] == [[20]] * len(results)
-    assert all(set(result.last) == {"success", "task", "initial_state"} for result in
-               results.values())  # fmt: skip
+    assert all(set(result.last) == {"success"} for result in results.values())
+    assert all(info["task"] == 7 for result in results.values() for info in result.info)
 
 
 def test_nothing_is_asked_and_nothing_is_left_in_the_users_home(tmp_path):
