@@ -185,7 +185,7 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
             keep = arguments.agreement and not imitates and row.name == "none"
             options = (arguments, count, seed, status, keep)
             result, frames, recording, measures = run_condition(config, row, actor, *options)
-        console.print(f"{row.name}: {result.mean:.1f}")
+        console.print(f"{row.name}: {result.mean:.4g}")
         results[row.name] = result
         if imitates:
             content["measures"] = measures
@@ -253,14 +253,15 @@ def table(config, step: int, results: dict[str, Result]) -> Table:
     view = Table(title=title)
     last = list(dict.fromkeys(name for result in results.values() for name in result.last))
     for column in ("sensors", "missing", "return", "± sd", "95 % interval", *last, "episodes"):
-        view.add_column(column, justify="left" if column == "sensors" else "right")
+        side = "left" if column == "sensors" else "right"
+        view.add_column(column, justify=side, overflow="fold")
     for name, result in results.items():
         view.add_row(
             name,
             f"{100 * np.mean(result.missing):.1f} %",
-            f"{result.mean:.1f}",
-            f"{result.std:.1f}",
-            f"{result.mean - result.interval:.1f} to {result.mean + result.interval:.1f}",
+            f"{result.mean:.4g}",
+            f"{result.std:.3g}",
+            f"{result.mean - result.interval:.4g} to {result.mean + result.interval:.4g}",
             *(f"{result.last[n]:.2f}" if n in result.last else "–" for n in last),
             str(len(result.returns)),
         )

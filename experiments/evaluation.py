@@ -49,7 +49,7 @@ class Result:
 
     @property
     def last(self) -> dict[str, float]:
-        """Mean over episodes of each number of ``info`` that is no label, where episodes have it."""
+        """Mean over the episodes that have it of each number of ``info`` that is no label."""
         names = dict.fromkeys(name for info in self.info for name in info if name not in LABELS)
         return {n: float(np.mean([i[n] for i in self.info if n in i])) for n in names}
 

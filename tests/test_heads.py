@@ -288,6 +288,20 @@ def test_in_closed_loop_it_looks_again_and_plays_what_was_done_at_that_moment():
     np.testing.assert_array_equal(seen, expected)
 
 
+def test_what_is_played_in_open_loop_is_what_was_executed():
+    rows = [t._replace(executed=t.action + 2) for t in demonstrations(steps=4)]
+    assert (demonstrations()[0].recording == demonstrations()[0].action).all()
+    plain = RetrievalHeadConfig(retrieval=PLAIN)
+    path = [at(rows[3], t) for t in range(4)]
+    np.testing.assert_array_equal(retrieved(plain, rows, path), rows[3].executed)
+    # In closed loop the next search answers for what happened.
+    again = dataclasses.replace(plain, research_every=2)
+    np.testing.assert_array_equal(retrieved(again, rows, path), rows[3].action)
+    replay = fitted(RandomReplay, ReplayConfig(), rows)
+    action, _ = replay.act(replay.reset(1), path[0], FIRST, KEY)
+    assert action[0].tolist() in [t.executed[0].tolist() for t in rows]
+
+
 def test_fused_plays_what_the_library_predicts():
     rows = demonstrations()
     config = RetrievalHeadConfig(play="fused", retrieval=PLAIN)

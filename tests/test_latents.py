@@ -69,6 +69,7 @@ def test_encoding_a_demonstration_gives_what_acting_along_it_would(latents):
         np.testing.assert_allclose(trajectory.percept.embeddings[m.name], alone, atol=1e-5)
         assert not alone[~seen.available[m.name]].any() and alone[seen.available[m.name]].any()
     np.testing.assert_array_equal(trajectory.action, seen.wanted)
+    np.testing.assert_array_equal(trajectory.recording, seen.actions)
     assert short.percept.feature.shape == (3, latents.sizes.feature)
     again = np.concatenate([p.feature for p in step_by_step(latents, view(3, 1))])
     np.testing.assert_allclose(short.percept.feature, again, atol=1e-5)

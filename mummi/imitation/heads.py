@@ -27,10 +27,25 @@ class Percept(NamedTuple):
 
 
 class Trajectory(NamedTuple):
-    """A demonstration as a head sees it: ``action[t]`` [T, A] follows ``percept[t]``."""
+    """A demonstration as a head sees it: ``action[t]`` [T, A] follows ``percept[t]``.
+
+    Attributes:
+        percept: what was seen.
+        action: what the demonstrator wanted.
+        executed: what was done, [T, A], where that is something else.
+    """
 
     percept: Percept
     action: np.ndarray
+    executed: np.ndarray | None = None
+
+    @property
+    def recording(self) -> np.ndarray:
+        """What leads along the same path when it is played in open loop, [T, A].
+
+        What was wanted would not: it holds answers to disturbances that do not come again.
+        """
+        return self.action if self.executed is None else self.executed
 
 
 class Sizes(NamedTuple):

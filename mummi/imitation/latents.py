@@ -124,7 +124,8 @@ class Latents:
         feature, embeddings = jax.device_get(self._scan(self._params, *inputs))
         embeddings = {name: x[:length] for name, x in embeddings.items()}
         percept = Percept(feature[:length], embeddings, view.values, view.available)
-        return Trajectory(percept, np.asarray(view.wanted, np.float32))
+        wanted, executed = (np.asarray(x, np.float32) for x in (view.wanted, view.actions))
+        return Trajectory(percept, wanted, executed)
 
     def _sense(self, params, values, available):
         """Evidence for the posterior, whether there is none, the mean of s^f, and embeddings."""

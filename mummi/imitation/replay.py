@@ -73,8 +73,8 @@ class RandomReplay:
     def fit(
         self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
     ) -> None:
-        """Keeps the demonstrations' actions, and what was told."""
-        self._recordings = Recordings([t.action for t in trajectories])
+        """Keeps what was done in the demonstrations, and what was told."""
+        self._recordings = Recordings([t.recording for t in trajectories])
         self._told = np.stack([self._tell(t.percept)[0] for t in trajectories])
 
     def reset(self, batch: int) -> Playing:

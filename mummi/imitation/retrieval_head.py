@@ -94,7 +94,7 @@ class RetrievalHead:
             trajectories = {t.action.tobytes(): t for t in reversed(trajectories)}.values()
         starts = [(t, s) for t in trajectories for s in self._searches(len(t.action))]
         end = self.config.research_every or None
-        sequences = [t.action[s:][:end] for t, s in starts]
+        sequences = [t.action[s:][:end] if end else t.recording for t, s in starts]
         self._recordings = Recordings(sequences)
         labels = self._recordings.padded
         if settings.task == "classification":
