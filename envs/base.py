@@ -8,6 +8,9 @@ import numpy as np
 
 from mummi.modality import Modality
 
+LABELS = ("task", "initial_state")
+"""Numbers of ``TimeStep.info`` that say which episode it is, so that their mean says nothing."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TimeStep:
@@ -22,7 +25,7 @@ class TimeStep:
         is_last: no step follows; the next call must be ``reset``.
         is_terminal: the task ended by itself, so the value of what follows is 0
             (false at a time limit).
-        info: numbers worth logging, for example ``success``.
+        info: numbers worth logging, for example ``success``, and ``LABELS``.
     """
 
     values: Mapping[str, np.ndarray]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from envs.base import LABELS
 from envs.parallel import Batch, ParallelEnvironments
 from mummi.episode import EpisodeWriter
 from mummi.replay import Replay
@@ -49,6 +50,7 @@ class Collector:
                 kind = "demonstration" if demonstrated[k] else "episode"
                 self._replays[kind].add(writer.finish(), step)
                 score = {"return": self._returns[k], "missing": self._missing[k] / length}
-                score |= {f"last/{name}": value for name, value in batch.info[k].items()}
+                last = {n: value for n, value in batch.info[k].items() if n not in LABELS}
+                score |= {f"last/{name}": value for name, value in last.items()}
                 ended.append({f"{kind}/{name}": float(value) for name, value in score.items()})
         return ended

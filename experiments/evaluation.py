@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from envs.base import LABELS
 from envs.parallel import Batch, ParallelEnvironments
 from mummi.agent import Agent
 from mummi.config import Config
@@ -17,8 +18,6 @@ from mummi.modality import require_can_fail
 
 EVALUATION = 1
 """Second entry of every evaluation seed; training seeds have 0 there."""
-LABELS = ("task", "initial_state")
-"""Numbers of ``TimeStep.info`` that say which episode it is, and have no mean."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Options:
         logdir: folder of the run; by default runs/TASK/HEAD-PRESET-SEED.
         evaluate_missing: sensor dropout scripts, one row each; by default none medium high, on
             LIBERO none. Each sensor removed entirely is a row, too; on LIBERO each camera and both.
+            A head that reads no sensor has none alone.
         video: write a video of the first episode of each row.
         random: add the row of the random policy.
         expert: add the row of the task's expert.
@@ -304,6 +305,9 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
             Stages(config, imitation, sensors, demonstrations, logger).run()
         pairs = "modality-pairs" in options.ablation
         scripts, dropped = evaluate.usual(this)
+        dropped = dropped or tuple(names)
+        if HEADS[imitation.head].blind:
+            scripts, dropped = ("none",), ()
         scripts = scripts if options.evaluate_missing is None else options.evaluate_missing
         if pairs:
             dropped = tuple("+".join(group) for group in removals(names))
@@ -312,7 +316,7 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
                 str(logdir),
                 # The picture of the ablation also says what nothing removed gives.
                 missing=tuple(dict.fromkeys([*["none"] * pairs, *scripts])),
-                drop=dropped or tuple(names),
+                drop=dropped,
                 episodes=config.evaluate_episodes,
                 video=options.video,
                 random=options.random,

@@ -170,7 +170,7 @@ def test_the_preset_sizes_the_head_and_flags_change_it(trained):
 @pytest.mark.parametrize("name", [name for name in HEADS if name != "bc"])
 def test_every_head_learns_and_acts_on_the_same_world_model(name, trained, data, tmp_path):
     logdir = imitated.run(tmp_path / name, data, name, "--world-model", str(trained))
-    for row in ROWS:
+    for row in ROWS[:1] if HEADS[name].blind else ROWS:
         content = score(logdir, row)
         assert content["lengths"] == [20] and np.isfinite(content["mean"])
         assert content["step"] == 8
@@ -232,6 +232,9 @@ def test_the_table_of_heads(trained, data, tmp_path):
     imitated.run(
         folder / "replay", data, "replay", "--world-model", str(trained), "--random", "--expert"
     )
+    # What reads no sensor misses none.
+    rows = {path.stem for path in (folder / "replay" / "eval").glob("*.json")}
+    assert rows == {"none", "random-policy", "scripted-expert"}
     tiny.run(folder / "trained", "--steps", "40")
     text = tables.write(tables.Arguments((str(folder),), str(tmp_path / "out"), "heads"))
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("|")]

@@ -108,6 +108,7 @@ class HeadKind(NamedTuple):
         module, head, config: its module, class and config dataclass.
         fields: of the config, that make the kind.
         presets: fields that some presets of ``mummi.presets`` change, by their names.
+        blind: it reads no sensor, so that none can be missing.
     """
 
     module: str
@@ -115,6 +116,7 @@ class HeadKind(NamedTuple):
     config: str
     fields: Mapping[str, Any] = {}
     presets: Mapping[str, Mapping[str, Any]] = {}
+    blind: bool = False
 
     def default(self, preset: str = "paper") -> Any:
         """The config that the head has without flags in a run of ``preset``."""
@@ -149,7 +151,7 @@ def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
 HEADS: dict[str, HeadKind] = {
     "bc": HeadKind("mummi.imitation.bc", "BehaviourCloning", "BCConfig"),
     "knn": HeadKind("mummi.imitation.knn", "NearestNeighbours", "KNNConfig"),
-    "replay": HeadKind("mummi.imitation.replay", "RandomReplay", "ReplayConfig"),
+    "replay": HeadKind("mummi.imitation.replay", "RandomReplay", "ReplayConfig", blind=True),
     "retrieval": HeadKind("mummi.imitation.retrieval_head", "RetrievalHead", "RetrievalHeadConfig"),
     "mse": _chunks("mse", observe=2),
     "imle": _chunks("imle", observe=2, samples=20, choice="smoothness"),

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy.spatial
 import scipy.special
 from jaxtyping import Array, Float
 
@@ -69,15 +68,16 @@ class NearestNeighbours:
         features = np.concatenate([t.percept.feature for t in trajectories]).astype(np.float64)
         std = features.std(0)
         last = np.concatenate([np.arange(len(t.action)) == len(t.action) - 1 for t in trajectories])
-        self._arrays = {
+        arrays = {
             "mean": features.mean(0),
             "std": np.where(std < 1e-6, 1.0, std),
             "action": np.concatenate([t.action for t in trajectories]),
             "last": last,
         }
-        self._arrays["feature"] = self._standardise(features)
-        moved = np.linalg.norm(np.diff(self._arrays["feature"], axis=0), axis=1)[~last[:-1]]
-        self._arrays["spacing"] = np.array(np.median(moved) if len(moved) else 0.0)
+        feature = standardised(features, arrays)
+        moved = np.linalg.norm(np.diff(feature, axis=0), axis=1)[~last[:-1]]
+        spacing = np.array(np.median(moved) if len(moved) else 0.0)
+        self.restore(arrays | {"feature": feature, "spacing": spacing})
 
     def reset(self, batch: int) -> Following:
         """Nothing is followed before the first step."""
@@ -85,7 +85,7 @@ class NearestNeighbours:
 
     def act(self, carry: Following, percept: Percept, is_first, key: Array):
         """Actions [B, A] of the neighbours, or of the step that is followed."""
-        query = self._standardise(np.asarray(percept.feature, np.float64))
+        query = standardised(np.asarray(percept.feature), self._arrays)
         if self.config.mode == "weighted":
             return self._weighted(query), carry
         carry = self._search(carry, query, np.asarray(is_first))
@@ -98,16 +98,21 @@ class NearestNeighbours:
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes what ``arrays`` gave."""
-        self._arrays = dict(arrays)
+        self._arrays = {**arrays, "feature": arrays["feature"].astype(np.float32)}
+        self._squared = np.square(self._arrays["feature"]).sum(1)
 
-    def _standardise(self, feature: Float[np.ndarray, "N F"]) -> Float[np.ndarray, "N F"]:
-        return (feature - self._arrays["mean"]) / self._arrays["std"]
+    def _nearest(self, query: Float[np.ndarray, "B F"], k: int):
+        """The k nearest steps of each query and how far they are, both [B, k].
+
+        They are found by |f|^2 - 2 q.f, one matrix product over the library.
+        """
+        feature = self._arrays["feature"]
+        k = min(k, len(feature))
+        near = np.argpartition(self._squared - 2 * query @ feature.T, k - 1, axis=1)[:, :k]
+        return near, np.linalg.norm(query[:, None] - feature[near], axis=-1)
 
     def _weighted(self, query):
-        distance = scipy.spatial.distance.cdist(query, self._arrays["feature"])
-        k = min(self.config.neighbours, distance.shape[1])
-        near = np.argpartition(distance, k - 1, axis=1)[:, :k]
-        distance = np.take_along_axis(distance, near, 1)
+        near, distance = self._nearest(query, self.config.neighbours)
         weight = scipy.special.softmax(-distance / self.config.temperature, axis=1)
         return np.einsum("bk,bka->ba", weight, self._arrays["action"][near]).astype(np.float32)
 
@@ -120,8 +125,15 @@ class NearestNeighbours:
         if not lost.any():
             return carry
         step, age, bound = (np.array(x) for x in carry)
-        distance = scipy.spatial.distance.cdist(query[lost], feature)
-        step[lost], age[lost] = distance.argmin(1), 0
-        nearest = np.maximum(distance.min(1), self._arrays["spacing"])
+        near, distance = self._nearest(query[lost], 1)
+        step[lost], age[lost] = near[:, 0], 0
+        nearest = np.maximum(distance[:, 0], self._arrays["spacing"])
         bound[lost] = self.config.divergence * nearest
         return Following(step, age, bound)
+
+
+def standardised(
+    feature: Float[np.ndarray, "N F"], scale: Mapping[str, np.ndarray]
+) -> Float[np.ndarray, "N F"]:
+    """Features, float32, less ``scale["mean"]`` over ``scale["std"]``."""
+    return ((feature - scale["mean"]) / scale["std"]).astype(np.float32)
