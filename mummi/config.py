@@ -63,6 +63,8 @@ class ModelConfig:
         free_nats: the KL below this has no gradient.
         drop: probability, for each sensor of a training sequence, that a random segment of it is
             hidden on top of what is missing in the data.
+        shift: images and depth maps of a training sequence are moved by up to this share of their
+            height and width, each sensor's at random, edges repeated.
         hidden_targets: a sensor hidden by ``drop`` stays a target of InfoNCE.
         learning_rate: Adam's step size.
         clip: largest norm of the gradient.
@@ -103,6 +105,7 @@ class ModelConfig:
     kl_balance: float | None = None
     free_nats: float = 3.0
     drop: float = 0.0
+    shift: float = 0.0
     hidden_targets: bool = True
     learning_rate: float = 6e-4
     clip: float = 100.0

@@ -21,12 +21,13 @@ def offline(name: str, task: str) -> Config:
     """The preset for a world model that learns from demonstrations alone.
 
     The sensors are also to tell the demonstrator's next action: no reward says what matters there,
-    and InfoNCE is content with whatever tells moments apart. The papers' presets stay as they are.
+    and InfoNCE is content with whatever tells moments apart. Pictures are shifted at random, for
+    demonstrations are few. The papers' presets stay as they are.
     """
     config = preset(name, task)
     if name in ("paper", "published"):
         return config
-    return replace(config, model=replace(config.model, action_weight=10.0))
+    return replace(config, model=replace(config.model, action_weight=10.0, shift=1 / 16))
 
 
 def paper(task: str) -> Config:

@@ -35,6 +35,8 @@ LATER = PLACES | {
     "pretrain",
     "replay_memory",
     "behavior.cloning",
+    "model.action_weight",
+    "model.shift",
 }
 """Settings that files of earlier versions lack; such a run has their defaults."""
 UNSET = "the default"

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mummi import objectives
+from mummi.augmentation import shift_sensors
 from mummi.config import METHODS, ModelConfig
 from mummi.modality import Modality
 from mummi.networks import MLP
@@ -24,6 +25,9 @@ class WorldModel:
         action_size: A.
         method: a key of ``mummi.config.METHODS``.
         dtype: compute type of the layers; distances, losses and states stay float32.
+
+    Raises:
+        ValueError: ``config.shift`` is no share.
     """
 
     def __init__(
@@ -34,6 +38,8 @@ class WorldModel:
         method: str = "mummi",
         dtype=jnp.float32,
     ):
+        if not 0 <= config.shift <= 0.5:
+            raise ValueError(f"shift is {config.shift}; it must be from 0 to 0.5 of a picture")
         self.config = config
         self.modalities = modalities
         fusion, objective = METHODS[method]
@@ -121,6 +127,10 @@ class WorldModel:
         size = batch["is_first"].shape
         fuse_key, state_key, hide_key = jax.random.split(key, 3)
         keep = self.hide(hide_key, *size) if c.drop > 0 else None
+        if c.shift:
+            shift_key = jax.random.fold_in(key, 3)
+            moved = shift_sensors(batch["values"], self.modalities, shift_key, c.shift)
+            batch = {**batch, "values": moved}
         belief = self.perceive(params, batch["values"], batch["available"], fuse_key, keep)
         evidence, blind = self.perception.evidence(belief)
         prior, posterior = self.rssm.observe(

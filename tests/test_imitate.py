@@ -142,11 +142,16 @@ def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monke
     assert {path.stem for path in (logdir / "eval").iterdir()} == set(ROWS)
 
 
-@pytest.mark.parametrize(("preset", "weight"), [("paper", 0), ("modern", 10), ("laptop", 10)])
-def test_sensors_tell_the_next_action_but_in_the_papers_presets(preset, weight):
+@pytest.mark.parametrize(
+    ("preset", "weight", "shift"),
+    [("paper", 0, 0), ("modern", 10, 1 / 16), ("laptop", 10, 1 / 16)],
+)
+def test_sensors_tell_the_next_action_but_in_the_papers_presets(preset, weight, shift):
     flags = ["--task", "dummy", "--preset", preset, "--data", "demonstrations.hdf5"]
-    assert imitate.parse(flags)[0].model.action_weight == weight
-    assert parse_config(flags[:4]).model.action_weight == 0
+    model = imitate.parse(flags)[0].model
+    assert (model.action_weight, model.shift) == (weight, shift)
+    model = parse_config(flags[:4]).model
+    assert (model.action_weight, model.shift) == (0, 0)
     other = imitate.parse([*flags, "--model.action-weight", "3"])[0]
     assert other.model.action_weight == 3
 

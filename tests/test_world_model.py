@@ -16,6 +16,7 @@ from small import (
     spoil_missing,
 )
 
+from mummi.augmentation import shift_sensors
 from mummi.config import METHODS
 from mummi.presets import PRESETS
 from mummi.world_model import WorldModel
@@ -210,6 +211,20 @@ def test_the_next_action_is_told_by_the_sensors_of_its_step_alone(method):
     assert any(np.asarray(x).any() for x in jax.tree.leaves(reached["action"]))
     assert not any(np.asarray(x).any() for x in jax.tree.leaves(reached["rssm"]))
     assert_finite(gradient)
+
+
+def test_training_shifts_what_it_senses_and_its_targets():
+    model, params, _ = build("laptop", "dreamer", shift=0.25)
+    plain = build("laptop", "dreamer")[0]
+    batch = make_batch()
+    values = shift_sensors(
+        batch["values"], model.modalities, jax.random.fold_in(KEY, 3), model.config.shift
+    )
+    moved, _ = plain.loss(params, {**batch, "values": values}, KEY)
+    np.testing.assert_allclose(model.loss(params, batch, KEY)[0], moved, rtol=1e-5)
+    assert abs(moved - plain.loss(params, batch, KEY)[0]) > 1e-4
+    with pytest.raises(ValueError, match=r"shift is 0\.6"):
+        build("laptop", "mummi", shift=0.6)
 
 
 def test_filtering_step_by_step_follows_the_sensors_that_delivered():
