@@ -20,7 +20,6 @@ from rich.table import Table
 
 import envs
 from experiments import flops
-from experiments.allocation import keep_freed_memory
 from experiments.command_line import explain
 from experiments.heads_benchmark import Arguments as HeadArguments
 from experiments.heads_benchmark import head_rows
@@ -264,7 +263,6 @@ def processor() -> str:
 
 def main() -> None:
     """The command."""
-    keep_freed_memory()
     with explain():
         arguments = tyro.cli(Arguments, prog="python -m experiments.benchmark")
         rows = benchmark(arguments)

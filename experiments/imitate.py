@@ -15,7 +15,6 @@ from rich.console import Console
 from envs.dropout import load_script
 from experiments import evaluate
 from experiments.ablation import modality_pairs, removals
-from experiments.allocation import keep_freed_memory
 from experiments.command_line import explain, parse_config, peek, require
 from experiments.evaluation import evaluation_environments
 from experiments.offline import train_world_model
@@ -336,7 +335,6 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and learns."""
-    keep_freed_memory()
     with explain():
         print(f"run: {imitate(*parse(arguments))}")
 

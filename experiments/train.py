@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 from envs.dropout import load_script
 from envs.parallel import ParallelEnvironments
 from experiments.agreement import Recording, agreement
-from experiments.allocation import keep_freed_memory
 from experiments.collector import Collector
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
@@ -314,7 +313,6 @@ def train(config: Config) -> pathlib.Path:
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and trains."""
-    keep_freed_memory()
     with explain():
         print(f"run: {train(parse_config(arguments))}")
 
