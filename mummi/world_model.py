@@ -39,7 +39,7 @@ class WorldModel:
         dtype=jnp.float32,
     ):
         if not 0 <= config.shift <= 0.5:
-            raise ValueError(f"shift is {config.shift}; it must be from 0 to 0.5 of a picture")
+            raise ValueError(f"model.shift is {config.shift}; it must be 0 to 0.5 of a picture")
         self.config = config
         self.modalities = modalities
         fusion, objective = METHODS[method]

@@ -146,7 +146,7 @@ def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monke
     ("preset", "weight", "shift"),
     [("paper", 0, 0), ("modern", 10, 1 / 16), ("laptop", 10, 1 / 16)],
 )
-def test_sensors_tell_the_next_action_but_in_the_papers_presets(preset, weight, shift):
+def test_demonstrations_change_the_presets_but_not_the_papers(preset, weight, shift):
     flags = ["--task", "dummy", "--preset", preset, "--data", "demonstrations.hdf5"]
     model = imitate.parse(flags)[0].model
     assert (model.action_weight, model.shift) == (weight, shift)
