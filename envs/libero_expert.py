@@ -12,6 +12,8 @@ OPEN, CLOSED = -1.0, 1.0
 """Last number of an action."""
 # What an action of 1 stands for in OSC_POSE, metres and radians.
 _METRES, _RADIANS = 0.05, 0.5
+# How far beside the vertical through a point the hand begins to sink to it, metres.
+_BESIDE = 0.02
 DOWN = Rotation.from_matrix([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 """The hand points to the table and closes along the world's y axis."""
 
@@ -50,6 +52,16 @@ class Move(NamedTuple):
 _LEFT, _RIGHT = Grasp((0, -0.045, 0.03)), Grasp((0, 0.045, 0.03))
 _NEAR, _FAR = Grasp((-0.045, 0, 0.03), np.pi / 2), Grasp((0.045, 0, 0.03), np.pi / 2)
 _RIM = (_NEAR, _LEFT, _RIGHT, _FAR)
+# Tall objects would touch the palm before the fingers reach their middle; the box of cream cheese
+# is longer than the hand opens and beside a can.
+_HOLDS = {
+    "salad_dressing_1": (0, 0, 0.05),
+    "ketchup_1": (0, 0, 0.055),
+    "milk_1": (0, 0, 0.04),
+    "orange_juice_1": (0, 0, 0.04),
+    "bbq_sauce_1": (0, 0, 0.025),
+    "cream_cheese_1": (-0.022, 0, 0),
+}
 # Between the sides of a drawer there is room for the turned hand alone.
 _RIM_IN_DRAWER = (_NEAR, _FAR)
 
@@ -146,8 +158,7 @@ class LiberoExpert:
         for grasp in move.grasps:
             start, turn = sim.position(move.item), _turned(grasp.turn)
             hold = start + grasp.offset
-            yield from self._reach(_beside(hold, z=0.1), turn, 0.015, 60, angle=0.08)
-            yield from self._reach(hold, turn, 0.008, 30)
+            yield from self._descend(hold, turn, 0.01, 60, above=0.1)
             yield from self._hand(CLOSED, 9, turn)
             yield from self._reach(_beside(hold, z=move.lift), turn, 0.05, 30)
             if sim.position(move.item)[2] - start[2] > 0.08:
@@ -158,10 +169,30 @@ class LiberoExpert:
         held = sim.hand[0] - sim.position(move.item)
         goal = sim.position(move.place) + move.offset + held
         high = np.array([*goal[:2], max(goal[2], sim.hand[0][2])])
-        yield from self._reach(high, turn, 0.02, 60)
-        yield from self._reach(goal, turn, 0.015, 25)
+        yield from self._descend(goal, turn, 0.015, 85, above=high[2] - goal[2])
         yield from self._hand(OPEN, 6, turn)
         yield from self._reach(high, turn, 0.02, 15)
+
+    def _descend(self, goal, turn, distance, steps, above) -> Iterator[np.ndarray]:
+        """Goes above a point and, without stopping there, down to it.
+
+        More than 2 cm beside the vertical through the point the hand keeps ``above`` metres over
+        it; within, it sinks, the faster the nearer it is. So it rests nowhere but at the point, and
+        who imitates it learns no other place to stay at.
+        """
+        for _ in range(steps):
+            position, rotation = self._simulator.hand
+            turning = (turn * Rotation.from_matrix(rotation).inv()).as_rotvec()
+            if np.linalg.norm(goal - position) < distance:
+                return
+            # A hand turned by 0.1 rad is as far from ready as one 5 mm beside.
+            beside = np.linalg.norm((goal - position)[:2]) + 0.05 * np.linalg.norm(turning)
+            aim = goal if beside < _BESIDE else _beside(goal, z=above)
+            # Asked for no more than the way that is left, friction would hold the arm short of it.
+            moving = np.multiply(aim - position, (2, 2, 1)) / _METRES
+            if beside < _BESIDE:
+                moving[2] = max(moving[2], -2 * (1 - beside / _BESIDE))
+            yield self._action(moving, 2 * turning)
 
     def _reach(self, goal, turn, distance, steps, angle=np.inf, speed=1.0) -> Iterator[np.ndarray]:
         """Goes straight to a point until it is that near, [m] and [rad], or the steps are over."""
@@ -170,9 +201,10 @@ class LiberoExpert:
             turning = (turn * Rotation.from_matrix(rotation).inv()).as_rotvec()
             if np.linalg.norm(goal - position) < distance and np.linalg.norm(turning) < angle:
                 return
-            moving = np.clip((goal - position) / _METRES, -speed, speed)
-            action = np.concatenate((moving, turning / _RADIANS, [self._grip]))
-            yield np.clip(action, -1, 1)
+            yield self._action(np.clip((goal - position) / _METRES, -speed, speed), turning)
+
+    def _action(self, moving, turning) -> np.ndarray:
+        return np.clip(np.concatenate((moving, turning / _RADIANS, [self._grip])), -1, 1)
 
     def _hand(self, grip, steps, turn) -> Iterator[np.ndarray]:
         """Opens or closes the hand where it is."""
@@ -196,9 +228,7 @@ def plan(simulator: LiberoSimulator) -> Move:
     if suite == "libero_spatial":
         return Move(item, place, _RIM_IN_DRAWER if "drawer" in name else _RIM)
     if suite == "libero_object":
-        # The box of cream cheese is longer than the hand opens and beside a can.
-        grasp = Grasp((-0.022, 0, 0) if item.startswith("cream_cheese") else (0, 0, 0))
-        return Move(item, place, (grasp,), (0, 0, 0.13), 0.25)
+        return Move(item, place, (Grasp(_HOLDS.get(item, (0, 0, 0))),), (0, 0, 0.13), 0.25)
     if item.startswith("cream_cheese"):
         return Move(item, place, (Grasp((0, 0, 0.002)),), (0, 0, 0.09))
     if item.startswith("wine_bottle"):
