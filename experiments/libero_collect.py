@@ -79,7 +79,7 @@ def files(name: str, out: str) -> dict[Task, pathlib.Path]:
     tasks, path = suite_tasks(suite), pathlib.Path(out)
     if index:
         return {tasks[int(index)]: path}
-    if path.suffix or path.is_file():
+    if path.suffix in (".hdf5", ".h5") or path.is_file():
         raise ValueError(
             f"--out {out!r} looks like a file; a suite is recorded into a folder, one file a task"
         )
