@@ -130,7 +130,10 @@ class Perception:
             # reaches a gradient.
             value = jnp.where(mask, values[m.name], jnp.zeros((), m.dtype))
             beliefs.append(self.sense(params, m, value))
-        means, stds = (jnp.stack(column) for column in zip(*beliefs, strict=True))
+        return self.fuse(*(jnp.stack(column) for column in zip(*beliefs, strict=True)), kept, key)
+
+    def fuse(self, means: Array, stds: Array, kept: Array, key: Array) -> Belief:
+        """Fusion of experts or features [M, ..., E], of which ``kept`` bool [M, ...] are there."""
         if not self.gaussian:
             mean = jnp.concatenate(list(means), -1)
             return Belief(means, stds, kept, mean, jnp.zeros_like(mean), mean)

@@ -126,6 +126,21 @@ def test_a_missing_value_changes_nothing(latents):
         np.testing.assert_array_equal(embedding, other.percept.embeddings[name])
 
 
+@pytest.mark.parametrize("method", ["mummi", "cvrl"])
+def test_views_that_share_values_are_encoded_as_if_they_did_not(method):
+    agent = Agent(small_config(method=method, drop=0.0), MODALITIES, ACTION_SIZE)
+    latents = Latents(agent, random_like(jax.eval_shape(agent.init, 0)).model)
+    seen, other = view(), view(seed=2)
+    less = {name: there & (np.arange(STEPS) % 3 > 0) for name, there in seen.available.items()}
+    mixed = {**other.values, "rgb": seen.values["rgb"]}
+    views = [seen, seen._replace(available=less), seen._replace(values=mixed), seen]
+    for shared, one in zip(latents.encode(views), views, strict=True):
+        (alone,) = latents.encode([one])
+        np.testing.assert_allclose(shared.percept.feature, alone.percept.feature, atol=1e-6)
+        for name, embedding in alone.percept.embeddings.items():
+            np.testing.assert_allclose(shared.percept.embeddings[name], embedding, atol=1e-6)
+
+
 def test_in_the_replay_an_action_stands_at_the_step_it_led_to():
     seen = view()
     episode = seen.episode()

@@ -124,3 +124,11 @@ def test_what_cannot_be_done_is_refused(tmp_path, capsys):
     out = ("--out", str(tmp_path / "suite.hdf5"))
     assert "one file a task" in message(capsys, *FLAGS[2:], "--task", "libero_goal", *out)
     assert "start a command for each task" in message(capsys, *FLAGS, "--envs", "2", *out)
+
+
+def test_a_suite_has_a_file_a_task_in_a_folder_of_any_name():
+    from experiments.libero_collect import files
+
+    found = files("libero_goal", "noise-0.2")
+    names = {task.name: str(path) for task, path in found.items()}
+    assert len(names) == 10 and names == {n: f"noise-0.2/{n}_demo.hdf5" for n in names}

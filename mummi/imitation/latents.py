@@ -1,5 +1,6 @@
 """What action heads see: demonstrations and robots through the frozen world model."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,12 @@ from jaxtyping import Array
 from mummi.agent import Agent
 from mummi.episode import Episode
 from mummi.imitation.heads import Percept, Sizes, Trajectory
+from mummi.modality import Modality
+from mummi.perception import Belief
 from mummi.rssm import State
+
+_NO_SAMPLE = jax.random.PRNGKey(0)
+"""Key of a sample that the mean replaces."""
 
 
 class View(NamedTuple):
@@ -56,6 +62,11 @@ def _later(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
 
 
+def _pad(rows: np.ndarray, length: int) -> np.ndarray:
+    """The rows and zeros after them, ``length`` in all."""
+    return np.pad(rows, ((0, length - len(rows)), *((0, 0),) * (rows.ndim - 1)))
+
+
 class Latents:
     """The world model of an agent as a deterministic filter: means in place of samples.
 
@@ -75,6 +86,9 @@ class Latents:
         self.sizes = Sizes(agent.modalities, size, embeddings, agent.action_size)
         self._model, self._params = agent.model, model
         self._step = jax.jit(self._filter)
+        self._sense = {
+            m.name: jax.jit(functools.partial(self._expert, m)) for m in agent.modalities
+        }
         self._scan = jax.jit(self._filter_all)
 
     def start(self, batch: int) -> State:
@@ -112,32 +126,52 @@ class Latents:
             raise ValueError("there are no demonstrations to encode")
         # One length, so that one program serves all; what lies beyond an end is cut off again.
         longest = max(len(view.actions) for view in views)
-        return [self._encode(view, longest) for view in views]
+        trajectories, sensed = [], {}
+        for view in views:
+            # Views of one demonstration share the values of which only the availability differs.
+            for name, values in view.values.items():
+                if name not in sensed or sensed[name][0] is not values:
+                    sensed[name] = values, self._sense[name](self._params, _pad(values, longest))
+            experts = [sensed[m.name][1] for m in self.sizes.modalities]
+            trajectories.append(self._encode(view, experts, longest))
+        return trajectories
 
-    def _encode(self, view: View, longest: int) -> Trajectory:
+    def _encode(self, view: View, experts, longest: int) -> Trajectory:
         length = len(view.actions)
-
-        def pad(x):
-            return np.pad(x, ((0, longest - length), *((0, 0),) * (x.ndim - 1)))
-
-        inputs = jax.tree.map(pad, (dict(view.values), dict(view.available), _later(view.actions)))
-        feature, embeddings = jax.device_get(self._scan(self._params, *inputs))
+        inputs = ({**view.available}, _later(view.actions))
+        inputs = jax.tree.map(lambda x: _pad(x, longest), inputs)
+        feature, embeddings = jax.device_get(self._scan(self._params, experts, *inputs))
         embeddings = {name: x[:length] for name, x in embeddings.items()}
         percept = Percept(feature[:length], embeddings, view.values, view.available)
         wanted, executed = (np.asarray(x, np.float32) for x in (view.wanted, view.actions))
         return Trajectory(percept, wanted, executed)
 
-    def _sense(self, params, values, available):
+    def _expert(self, modality: Modality, params, value):
+        """Mean and std [N, E] of a sensor's expert, and those of a value that is missing."""
+        blank = jnp.zeros((1, *modality.shape), modality.dtype)
+        sense = self._model.perception.sense
+        return sense(params, modality, value), sense(params, modality, blank)
+
+    def _fuse(self, experts, available) -> Belief:
+        """What ``WorldModel.perceive`` says of the values that the experts are of."""
+        there = jnp.stack([available[m.name] for m in self.sizes.modalities])
+        beliefs = [
+            jax.tree.map(functools.partial(jnp.where, seen[..., None]), value, blank)
+            for seen, (value, blank) in zip(there, experts, strict=True)
+        ]
+        means, stds = (jnp.stack(column) for column in zip(*beliefs, strict=True))
+        return self._model.perception.fuse(means, stds, there, _NO_SAMPLE)
+
+    def _evidence(self, belief: Belief):
         """Evidence for the posterior, whether there is none, the mean of s^f, and embeddings."""
-        # The key is of a sample that the mean replaces.
-        belief = self._model.perceive(params, values, available, jax.random.PRNGKey(0))
-        belief = belief._replace(sample=belief.mean)
-        names = [m.name for m in self.sizes.modalities]
+        evidence = self._model.perception.evidence(belief._replace(sample=belief.mean))
         embeddings = {
-            name: jnp.where(available[name][..., None], mean, 0.0)
-            for name, mean in zip(names, belief.means, strict=True)
+            m.name: jnp.where(seen[..., None], mean, 0.0)
+            for m, seen, mean in zip(
+                self.sizes.modalities, belief.available, belief.means, strict=True
+            )
         }
-        return *self._model.perception.evidence(belief), belief.mean, embeddings
+        return *evidence, belief.mean, embeddings
 
     def _move(self, params, state, action, is_first, evidence, blind) -> State:
         no_noise = jnp.zeros_like(state.stoch)
@@ -145,12 +179,13 @@ class Latents:
         return self._model.rssm.observe_step(params["rssm"], *inputs)[1]
 
     def _filter(self, params, state, values, available, action, is_first):
-        evidence, blind, fused, embeddings = self._sense(params, values, available)
+        belief = self._model.perceive(params, values, available, _NO_SAMPLE)
+        evidence, blind, fused, embeddings = self._evidence(belief)
         state = self._move(params, state, action, is_first, evidence, blind)
         return jnp.concatenate([state.feature, fused], -1), embeddings, state
 
-    def _filter_all(self, params, values, available, action):
-        evidence, blind, fused, embeddings = self._sense(params, values, available)
+    def _filter_all(self, params, experts, available, action):
+        evidence, blind, fused, embeddings = self._evidence(self._fuse(experts, available))
         inputs = (action, jnp.arange(len(action)) == 0, evidence, blind)
 
         def step(state, now):
