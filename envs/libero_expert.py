@@ -39,6 +39,7 @@ class Move(NamedTuple):
         grasps: tried one after the other.
         offset: from the place's origin to where the object's is let go, [3], metres.
         lift: metres that the object is lifted before it is carried.
+        hover: stop above the object and above the place, where a little beside is too much.
     """
 
     item: str
@@ -46,6 +47,7 @@ class Move(NamedTuple):
     grasps: tuple[Grasp, ...]
     offset: tuple[float, float, float] = (0.0, 0.0, 0.06)
     lift: float = 0.22
+    hover: bool = False
 
 
 # A bowl is held by its rim: left, right, and, with the hand turned, front and back.
@@ -158,7 +160,11 @@ class LiberoExpert:
         for grasp in move.grasps:
             start, turn = sim.position(move.item), _turned(grasp.turn)
             hold = start + grasp.offset
-            yield from self._descend(hold, turn, 0.01, 60, above=0.1)
+            if move.hover:
+                yield from self._reach(_beside(hold, z=0.1), turn, 0.015, 60, angle=0.08)
+                yield from self._reach(hold, turn, 0.008, 30)
+            else:
+                yield from self._descend(hold, turn, 0.01, 60, above=0.1)
             yield from self._hand(CLOSED, 9, turn)
             yield from self._reach(_beside(hold, z=move.lift), turn, 0.05, 30)
             if sim.position(move.item)[2] - start[2] > 0.08:
@@ -169,7 +175,11 @@ class LiberoExpert:
         held = sim.hand[0] - sim.position(move.item)
         goal = sim.position(move.place) + move.offset + held
         high = np.array([*goal[:2], max(goal[2], sim.hand[0][2])])
-        yield from self._descend(goal, turn, 0.015, 85, above=high[2] - goal[2])
+        if move.hover:
+            yield from self._reach(high, turn, 0.02, 60)
+            yield from self._reach(goal, turn, 0.015, 25)
+        else:
+            yield from self._descend(goal, turn, 0.015, 85, above=high[2] - goal[2])
         yield from self._hand(OPEN, 6, turn)
         yield from self._reach(high, turn, 0.02, 15)
 
@@ -234,7 +244,7 @@ def plan(simulator: LiberoSimulator) -> Move:
     if item.startswith("wine_bottle"):
         # By the neck. The rack's plane is tilted; the bottle is to touch it 3 cm up the slope.
         offset = (0, -0.03, 0) if "rack" in name else (0, 0, 0)
-        return Move(item, place, (Grasp((0, 0, 0.135)),), offset, 0.3)
+        return Move(item, place, (Grasp((0, 0, 0.135)),), offset, 0.3, hover=True)
     if "drawer" in name:
         return Move(item, place, _RIM, (0, 0, 0), 0.28)
     return Move(item, place, _RIM, lift=0.38 if "cabinet" in name else 0.22)
