@@ -13,7 +13,7 @@ OPEN, CLOSED = -1.0, 1.0
 # What an action of 1 stands for in OSC_POSE, metres and radians.
 _METRES, _RADIANS = 0.05, 0.5
 # How far beside the vertical through a point the hand begins to sink to it, metres.
-_BESIDE = 0.02
+_FUNNEL = 0.02
 DOWN = Rotation.from_matrix([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 """The hand points to the table and closes along the world's y axis."""
 
@@ -197,11 +197,11 @@ class LiberoExpert:
                 return
             # A hand turned by 0.1 rad is as far from ready as one 5 mm beside.
             beside = np.linalg.norm((goal - position)[:2]) + 0.05 * np.linalg.norm(turning)
-            aim = goal if beside < _BESIDE else _beside(goal, z=above)
+            aim = goal if beside < _FUNNEL else _beside(goal, z=above)
             # Asked for no more than the way that is left, friction would hold the arm short of it.
             moving = np.multiply(aim - position, (2, 2, 1)) / _METRES
-            if beside < _BESIDE:
-                moving[2] = max(moving[2], -2 * (1 - beside / _BESIDE))
+            if beside < _FUNNEL:
+                moving[2] = max(moving[2], -2 * (1 - beside / _FUNNEL))
             yield self._action(moving, 2 * turning)
 
     def _reach(self, goal, turn, distance, steps, angle=np.inf, speed=1.0) -> Iterator[np.ndarray]:

@@ -16,9 +16,6 @@ from mummi.modality import Modality
 from mummi.perception import Belief
 from mummi.rssm import State
 
-_NO_SAMPLE = jax.random.PRNGKey(0)
-"""Key of a sample that the mean replaces."""
-
 
 class View(NamedTuple):
     """A demonstration as its sensors delivered it, perhaps with some of them failing.
@@ -60,6 +57,11 @@ class View(NamedTuple):
 def _later(rows: np.ndarray) -> np.ndarray:
     """The rows one step later, after zeros."""
     return np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
+
+
+def _no_sample() -> Array:
+    """Key of a sample that the mean replaces; made at import it would start JAX's backend."""
+    return jax.random.PRNGKey(0)
 
 
 def _pad(rows: np.ndarray, length: int) -> np.ndarray:
@@ -160,7 +162,7 @@ class Latents:
             for seen, (value, blank) in zip(there, experts, strict=True)
         ]
         means, stds = (jnp.stack(column) for column in zip(*beliefs, strict=True))
-        return self._model.perception.fuse(means, stds, there, _NO_SAMPLE)
+        return self._model.perception.fuse(means, stds, there, _no_sample())
 
     def _evidence(self, belief: Belief):
         """Evidence for the posterior, whether there is none, the mean of s^f, and embeddings."""
@@ -179,7 +181,7 @@ class Latents:
         return self._model.rssm.observe_step(params["rssm"], *inputs)[1]
 
     def _filter(self, params, state, values, available, action, is_first):
-        belief = self._model.perceive(params, values, available, _NO_SAMPLE)
+        belief = self._model.perceive(params, values, available, _no_sample())
         evidence, blind, fused, embeddings = self._evidence(belief)
         state = self._move(params, state, action, is_first, evidence, blind)
         return jnp.concatenate([state.feature, fused], -1), embeddings, state
