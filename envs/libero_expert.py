@@ -39,7 +39,6 @@ class Move(NamedTuple):
         grasps: tried one after the other.
         offset: from the place's origin to where the object's is let go, [3], metres.
         lift: metres that the object is lifted before it is carried.
-        hover: stop above the object and above the place, where a little beside is too much.
     """
 
     item: str
@@ -47,7 +46,6 @@ class Move(NamedTuple):
     grasps: tuple[Grasp, ...]
     offset: tuple[float, float, float] = (0.0, 0.0, 0.06)
     lift: float = 0.22
-    hover: bool = False
 
 
 # A bowl is held by its rim: left, right, and, with the hand turned, front and back.
@@ -110,9 +108,9 @@ class LiberoExpert:
         knob = _beside(self._simulator.position("flat_stove_1"), z=0.035)
         yield from self._reach(_beside(knob, z=0.1), DOWN, 0.015, 60, angle=0.08)
         yield from self._reach(knob, DOWN, 0.008, 30)
-        yield from self._hand(CLOSED, 9, DOWN)
+        yield from self._grasp(knob, DOWN)
         yield from self._reach(knob, _turned(1.2), 0.001, 40)
-        yield from self._hand(OPEN, 6, _turned(1.2))
+        yield from self._release(6, _turned(1.2))
 
     def _open_drawer(self, drawer, speed=1.0) -> Iterator[np.ndarray]:
         """Holds the bar of the handle from the front, the hand lying, and pulls."""
@@ -124,9 +122,9 @@ class LiberoExpert:
         yield from self._reach(high, turn, 0.05, 50, angle=0.4)
         yield from self._reach(_beside(bar, y=0.12, z=0.01), turn, 0.02, 40, angle=0.1)
         yield from self._reach(bar, turn, 0.008, 30)
-        yield from self._hand(CLOSED, 9, turn)
+        yield from self._grasp(bar, turn)
         yield from self._reach(_beside(bar, y=0.19), turn, 0.01, 40, speed=speed)
-        yield from self._hand(OPEN, 6, turn)
+        yield from self._release(6, turn)
         yield from self._reach(_beside(sim.hand[0], y=0.05), turn, 0.02, 10)
 
     def _draw_aside(self) -> Iterator[np.ndarray]:
@@ -135,9 +133,9 @@ class LiberoExpert:
         turn = _turned(_NEAR.turn)
         yield from self._reach(_beside(rim, z=0.08), turn, 0.03, 60, angle=0.3)
         yield from self._reach(rim, turn, 0.01, 30)
-        yield from self._hand(CLOSED, 6, turn)
+        yield from self._grasp(rim, turn)
         yield from self._reach(_beside(rim, x=-0.1, y=0.06, z=0.01), turn, 0.02, 30)
-        yield from self._hand(OPEN, 3, turn)
+        yield from self._release(3, turn)
         yield from self._reach(_beside(self._simulator.hand[0], z=0.15), turn, 0.06, 10)
 
     def _push_plate(self) -> Iterator[np.ndarray]:
@@ -146,13 +144,13 @@ class LiberoExpert:
         rim = _beside(sim.position("plate_1"), y=0.06, z=0.012)
         yield from self._reach(_beside(rim, z=0.1), DOWN, 0.015, 60, angle=0.08)
         yield from self._reach(rim, DOWN, 0.008, 30)
-        yield from self._hand(CLOSED, 9, DOWN)
+        yield from self._grasp(rim, DOWN)
         held = sim.hand[0] - sim.position("plate_1")
         goal = sim.position("main_table_stove_front_region") + held
         goal[2] = rim[2] + 0.03
         yield from self._reach(np.array([0.09 + held[0], goal[1], goal[2]]), DOWN, 0.02, 60)
         yield from self._reach(goal, DOWN, 0.01, 60)
-        yield from self._hand(OPEN, 6, DOWN)
+        yield from self._release(6, DOWN)
         yield from self._reach(_beside(sim.hand[0], z=0.1), DOWN, 0.02, 15)
 
     def _move(self, move: Move) -> Iterator[np.ndarray]:
@@ -160,27 +158,19 @@ class LiberoExpert:
         for grasp in move.grasps:
             start, turn = sim.position(move.item), _turned(grasp.turn)
             hold = start + grasp.offset
-            if move.hover:
-                yield from self._reach(_beside(hold, z=0.1), turn, 0.015, 60, angle=0.08)
-                yield from self._reach(hold, turn, 0.008, 30)
-            else:
-                yield from self._descend(hold, turn, 0.01, 60, above=0.1)
-            yield from self._hand(CLOSED, 9, turn)
+            yield from self._descend(hold, turn, 0.01, 90, above=0.1)
+            yield from self._grasp(hold, turn)
             yield from self._reach(_beside(hold, z=move.lift), turn, 0.05, 30)
             if sim.position(move.item)[2] - start[2] > 0.08:
                 break
-            yield from self._hand(OPEN, 4, turn)
+            yield from self._release(4, turn)
         else:
             return
         held = sim.hand[0] - sim.position(move.item)
         goal = sim.position(move.place) + move.offset + held
         high = np.array([*goal[:2], max(goal[2], sim.hand[0][2])])
-        if move.hover:
-            yield from self._reach(high, turn, 0.02, 60)
-            yield from self._reach(goal, turn, 0.015, 25)
-        else:
-            yield from self._descend(goal, turn, 0.015, 85, above=high[2] - goal[2])
-        yield from self._hand(OPEN, 6, turn)
+        yield from self._descend(goal, turn, 0.015, 85, above=high[2] - goal[2])
+        yield from self._release(6, turn)
         yield from self._reach(high, turn, 0.02, 15)
 
     def _descend(self, goal, turn, distance, steps, above) -> Iterator[np.ndarray]:
@@ -191,35 +181,47 @@ class LiberoExpert:
         who imitates it learns no other place to stay at.
         """
         for _ in range(steps):
-            position, rotation = self._simulator.hand
-            turning = (turn * Rotation.from_matrix(rotation).inv()).as_rotvec()
-            if np.linalg.norm(goal - position) < distance:
+            way, turning = self._left(goal, turn)
+            if np.linalg.norm(way) < distance:
                 return
             # A hand turned by 0.1 rad is as far from ready as one 5 mm beside.
-            beside = np.linalg.norm((goal - position)[:2]) + 0.05 * np.linalg.norm(turning)
-            aim = goal if beside < _FUNNEL else _beside(goal, z=above)
+            beside = np.linalg.norm(way[:2]) + 0.05 * np.linalg.norm(turning)
             # Asked for no more than the way that is left, friction would hold the arm short of it.
-            moving = np.multiply(aim - position, (2, 2, 1)) / _METRES
+            # Twice the turn that is left, asked for as well, holds against the way aside.
+            moving = np.multiply(way, (2, 2, 1)) / _METRES
             if beside < _FUNNEL:
                 moving[2] = max(moving[2], -2 * (1 - beside / _FUNNEL))
-            yield self._action(moving, 2 * turning)
+            else:
+                moving[2] += above / _METRES
+            yield self._action(moving, turning)
 
     def _reach(self, goal, turn, distance, steps, angle=np.inf, speed=1.0) -> Iterator[np.ndarray]:
         """Goes straight to a point until it is that near, [m] and [rad], or the steps are over."""
         for _ in range(steps):
-            position, rotation = self._simulator.hand
-            turning = (turn * Rotation.from_matrix(rotation).inv()).as_rotvec()
-            if np.linalg.norm(goal - position) < distance and np.linalg.norm(turning) < angle:
+            way, turning = self._left(goal, turn)
+            if np.linalg.norm(way) < distance and np.linalg.norm(turning) < angle:
                 return
-            yield self._action(np.clip((goal - position) / _METRES, -speed, speed), turning)
+            yield self._action(np.clip(way / _METRES, -speed, speed), turning)
 
     def _action(self, moving, turning) -> np.ndarray:
         return np.clip(np.concatenate((moving, turning / _RADIANS, [self._grip])), -1, 1)
 
-    def _hand(self, grip, steps, turn) -> Iterator[np.ndarray]:
-        """Opens or closes the hand where it is."""
-        self._grip = grip
+    def _grasp(self, point, turn, steps=9) -> Iterator[np.ndarray]:
+        """Closes the hand and keeps it at a point, against what pushes it away."""
+        self._grip = CLOSED
+        for _ in range(steps):
+            way, turning = self._left(point, turn)
+            yield self._action(3 * way / _METRES, turning)
+
+    def _release(self, steps, turn) -> Iterator[np.ndarray]:
+        """Opens the hand where it is."""
+        self._grip = OPEN
         yield from self._reach(self._simulator.hand[0], turn, 0, steps)
+
+    def _left(self, goal, turn) -> tuple[np.ndarray, np.ndarray]:
+        """What is left to go, [3] metres, and to turn, [3] radians as a rotation vector."""
+        position, rotation = self._simulator.hand
+        return goal - position, (turn * Rotation.from_matrix(rotation).inv()).as_rotvec()
 
 
 def _beside(point: np.ndarray, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> np.ndarray:
@@ -244,7 +246,7 @@ def plan(simulator: LiberoSimulator) -> Move:
     if item.startswith("wine_bottle"):
         # By the neck. The rack's plane is tilted; the bottle is to touch it 3 cm up the slope.
         offset = (0, -0.03, 0) if "rack" in name else (0, 0, 0)
-        return Move(item, place, (Grasp((0, 0, 0.135)),), offset, 0.3, hover=True)
+        return Move(item, place, (Grasp((0, 0, 0.135)),), offset, 0.3)
     if "drawer" in name:
         return Move(item, place, _RIM, (0, 0, 0), 0.28)
     return Move(item, place, _RIM, lift=0.38 if "cabinet" in name else 0.22)
