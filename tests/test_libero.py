@@ -173,6 +173,31 @@ def test_fewer_faces_change_neither_physics_nor_much_of_the_picture():
     assert np.abs(pictures[0] - pictures[1]).mean() < 3
 
 
+def test_a_task_that_is_played_again_is_as_if_it_were_made_anew(monkeypatch):
+    from envs import libero
+
+    made, simulator = [], libero.LiberoSimulator
+    monkeypatch.setattr(
+        libero, "LiberoSimulator", lambda task: made.append(task) or simulator(task)
+    )
+    environments = [make("libero_goal", seed=2, training=False, image_size=32) for _ in range(2)]
+    for environment in environments:
+        environment._tasks = environment._tasks[:2]
+    kept, fresh = environments
+    episodes = [play(kept, 3) for _ in range(3)]
+    assert len(made) == 3 and [e[0].info["task"] for e in episodes] == [0, 1, 0]
+    fresh._episode = 2
+    require_same(episodes[2], play(fresh, 3))
+    assert not np.array_equal(
+        episodes[0][0].values["agentview_rgb"], episodes[2][0].values["agentview_rgb"]
+    )
+    first = kept.render(24)
+    play(kept, 1)
+    assert not np.array_equal(kept.render(24), first)
+    kept.close()
+    fresh.close()
+
+
 def test_several_environments_in_one_process_do_not_disturb_each_other():
     one = make("libero_object/3", seed=3, image_size=32)
     alone = one.reset().values["agentview_rgb"]
