@@ -53,7 +53,8 @@ _LEFT, _RIGHT = Grasp((0, -0.045, 0.03)), Grasp((0, 0.045, 0.03))
 _NEAR, _FAR = Grasp((-0.045, 0, 0.03), np.pi / 2), Grasp((0.045, 0, 0.03), np.pi / 2)
 _RIM = (_NEAR, _LEFT, _RIGHT, _FAR)
 # Tall objects would touch the palm before the fingers reach their middle; the box of cream cheese
-# is longer than the hand opens and beside a can.
+# is longer than the hand opens and beside a can; above the tomato sauce the palm would rest on the
+# orange juice beside it.
 _HOLDS = {
     "salad_dressing_1": (0, 0, 0.05),
     "ketchup_1": (0, 0, 0.055),
@@ -61,6 +62,7 @@ _HOLDS = {
     "orange_juice_1": (0, 0, 0.04),
     "bbq_sauce_1": (0, 0, 0.025),
     "cream_cheese_1": (-0.022, 0, 0),
+    "tomato_sauce_1": (-0.015, 0, 0.015),
 }
 # Between the sides of a drawer there is room for the turned hand alone.
 _RIM_IN_DRAWER = (_NEAR, _FAR)
@@ -187,7 +189,7 @@ class LiberoExpert:
             # A hand turned by 0.1 rad is as far from ready as one 5 mm beside.
             beside = np.linalg.norm(way[:2]) + 0.05 * np.linalg.norm(turning)
             # Asked for no more than the way that is left, friction would hold the arm short of it.
-            # Twice the turn that is left, asked for as well, holds against the way aside.
+            # Twice the turn as well would work against the way aside, and the hand would swing.
             moving = np.multiply(way, (2, 2, 1)) / _METRES
             if beside < _FUNNEL:
                 moving[2] = max(moving[2], -2 * (1 - beside / _FUNNEL))
@@ -206,10 +208,10 @@ class LiberoExpert:
     def _action(self, moving, turning) -> np.ndarray:
         return np.clip(np.concatenate((moving, turning / _RADIANS, [self._grip])), -1, 1)
 
-    def _grasp(self, point, turn, steps=9) -> Iterator[np.ndarray]:
+    def _grasp(self, point, turn) -> Iterator[np.ndarray]:
         """Closes the hand and keeps it at a point, against what pushes it away."""
         self._grip = CLOSED
-        for _ in range(steps):
+        for _ in range(9):
             way, turning = self._left(point, turn)
             yield self._action(3 * way / _METRES, turning)
 
