@@ -43,7 +43,7 @@ def train_world_model(
     if checkpointer.latest_step() is not None:
         state, meta = checkpointer.restore(state)
         replay.restore(meta["replay"])
-    done, averages = int(state.updates), Averages()
+    done, averages, before = int(state.updates), Averages(), {}
     saved, every = done, max(1, updates // LOGS)
 
     def save():
@@ -63,6 +63,9 @@ def train_world_model(
         progress.note("compiling the first update")
         while done < updates and not stop.requested:
             state, metrics = agent.update_model(state, next(batches))
+            # Updates that wait would each hold their batch: dozens, where nothing awaits them.
+            jax.block_until_ready(before)
+            before = metrics
             averages.add(metrics)
             done += 1
             progress.show(done, done)
