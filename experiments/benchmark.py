@@ -29,6 +29,7 @@ from experiments.timing import Cost, Row, fastest, forget_peak, now, peak_memory
 from experiments.train import Trainer
 from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
+from mummi.device_replay import DeviceSteps
 from mummi.devices import data_mesh
 from mummi.episode import layout
 from mummi.modality import Modality
@@ -64,28 +65,30 @@ class Arguments:
 
 
 def replay_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
-    """Sampling a batch, from memory and from files, against copying arrays of the same sizes."""
+    """Sampling a batch, from memory, files and device, against copying arrays of its sizes."""
     length, size = max(250, config.batch_length), (config.batch_size, config.batch_length)
+    ring = DeviceSteps(layout(modalities, actions), 4 * length, data_mesh(1, size[0]))
     with tempfile.TemporaryDirectory() as folder:
-        memory, files = (
-            Replay(f"{folder}/{bound}", modalities, actions, 4 * length, 0, bound)
-            for bound in (None, 0)
+        memory, files, device = (
+            Replay(f"{folder}/{index}", modalities, actions, 4 * length, 0, bound, held)
+            for index, (bound, held) in enumerate(((None, None), (0, None), (0, ring)))
         )
         for index in range(4):
             episode = draw(modalities, actions, (length,), seed=index)
             episode["is_first"][:] = np.arange(length) == 0
             episode["is_last"][:] = np.arange(length) == length - 1
-            for replay in (memory, files):
+            for replay in (memory, files, device):
                 replay.add(episode, index)
         batch = memory.sample(*size)
         *samples, copy = fastest(
             5 * repeats,
             lambda: memory.sample(*size),
             lambda: files.sample(*size),
+            lambda: jax.block_until_ready(device.sample(*size)),
             lambda: {name: array.copy() for name, array in batch.items()},
         )
     rows = []
-    sources = ("from memory", "<= 1.5"), ("from cached files", "")
+    sources = ("from memory", "<= 1.5"), ("from cached files", ""), ("on the device", "")
     for sample, (whence, target) in zip(samples, sources, strict=True):
         ratios = (sample.wall / copy.wall, sample.cpu / copy.cpu)
         meaning = f"{whence}: time / memory copy"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mummi.agent import Agent, AgentState, Parameters
 from mummi.devices import local
-from mummi.replay import Prefetch
+from mummi.prefetch import Prefetch
 
 Update = tuple[Parameters, dict[str, jax.Array]]
 """What acting needs after an update, and the update's metrics."""
@@ -25,16 +25,25 @@ class Learner:
     Args:
         agent: the agent, whose state is on its mesh.
         state: where to go on.
-        sample: returns the next batch; called on another thread.
+        sample: returns the next batch, or of K > 1 arrays [K, B, ...]; called on another thread.
         last: the number of updates that none is made ahead of.
+        together: K, the updates of one call, whose batches ``sample`` returns at once.
 
     Attributes:
         acting: what acting needs, on a device of this process.
         updates: number of the last update that was due.
     """
 
-    def __init__(self, agent: Agent, state: AgentState, sample: Callable[[], dict], last: int):
-        self._agent = agent
+    def __init__(
+        self,
+        agent: Agent,
+        state: AgentState,
+        sample: Callable[[], dict],
+        last: int,
+        together: int = 1,
+    ):
+        self._call = agent.update if together == 1 else agent.update_many
+        self._together = together
         self._state = state
         self._sample = sample
         self._last = last
@@ -46,7 +55,10 @@ class Learner:
         self.updates = int(state.updates)
 
     def learn(self, count: int) -> list[dict[str, jax.Array]]:
-        """Takes the next ``count`` updates as due, and returns the metrics of each.
+        """Takes the next ``count`` updates, a multiple of K, as due.
+
+        Returns:
+            The metrics of each call: scalars, or of K > 1 arrays [K].
 
         Raises:
             Exception: whatever ``sample`` raised.
@@ -54,17 +66,17 @@ class Learner:
         if count and self._batches is None:
             self._batches = Prefetch(self._sample)
         rows = []
-        for _ in range(count):
+        for _ in range(count // self._together):
             self.acting, metrics = self._ahead.result() if self._ahead else self._update()
             self._ahead = None
-            self.updates += 1
+            self.updates += self._together
             rows.append(metrics)
-            if self._thread and self.updates < self._last:
+            if self._thread and self.updates + self._together <= self._last:
                 self._ahead = self._thread.submit(self._update)
         return rows
 
     def newest(self) -> tuple[AgentState, list[dict[str, jax.Array]]]:
-        """The state after every update, also one ahead, and the metrics of that one if there is."""
+        """The state after every call, also one ahead, and the metrics of that one if there is."""
         ahead = [self._ahead.result()[1]] if self._ahead else []
         return self._state, ahead
 
@@ -82,7 +94,7 @@ class Learner:
         self.close()
 
     def _update(self) -> Update:
-        self._state, metrics = self._agent.update(self._state, next(self._batches))
+        self._state, metrics = self._call(self._state, next(self._batches))
         return self._parameters(), metrics
 
     def _parameters(self) -> Parameters:

@@ -12,7 +12,8 @@ from mummi.agent import Agent, AgentState, nest
 from mummi.checkpoint import Checkpointer
 from mummi.imitation.latents import View
 from mummi.logger import Logger
-from mummi.replay import Prefetch, Replay
+from mummi.prefetch import Prefetch
+from mummi.replay import Replay
 
 LOGS = 100
 """Log entries of one training."""

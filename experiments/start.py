@@ -26,8 +26,15 @@ def lock(logdir: pathlib.Path):
         yield
 
 
-def check_demonstrations(config: Config) -> None:
-    """Raises a ValueError where a setting of the demonstrations is out of range or in vain."""
+def check_settings(config: Config) -> None:
+    """Raises a ValueError where a setting of what is learned from is out of range or in vain."""
+    if config.updates_together < 0:
+        raise ValueError(f"updates_together is {config.updates_together}; it must be 0 or more")
+    if config.replay_device == "on" and config.coordinator:
+        raise ValueError(
+            "replay_device is 'on', but each process of this run has a replay of its own; "
+            "leave it at auto"
+        )
     if not 0 <= config.demonstration_share <= 1:
         raise ValueError(f"demonstration_share is {config.demonstration_share}, not in [0, 1]")
     if config.pretrain < 0:

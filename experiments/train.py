@@ -12,24 +12,25 @@ from jax.sharding import Mesh
 from envs.dropout import load_script
 from envs.parallel import ParallelEnvironments
 from experiments.agreement import Recording, agreement
+from experiments.batches import Batches
 from experiments.collector import Collector
 from experiments.command_line import Stop, explain, parse_config
 from experiments.evaluation import agent_actor, evaluation_environments, rollout
 from experiments.learner import Learner
 from experiments.progress import Averages, Progress, finite_means
 from experiments.start import (
-    check_demonstrations,
+    check_settings,
     lock,
     replay_folders,
     training_environments,
 )
 from mummi import devices, run
-from mummi.agent import Agent, AgentState, nest
+from mummi.agent import Agent, AgentState
 from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.imitation.record import is_imitation
 from mummi.logger import Logger, Silence
-from mummi.replay import Replay, recorded_step
+from mummi.replay import recorded_step
 
 CATCH_UP = 20
 """Most updates between two environment steps, so that a resumed run stays responsive."""
@@ -65,27 +66,20 @@ class Trainer:
         self._checkpointer = Checkpointer(logdir / "checkpoints")
         self._saved = self._checkpointer.latest_step()
         self._process = jax.process_index()
-        lived, shown = replay_folders(logdir, self._process)
-        shown = shown if config.prefill_from == "demonstrations" else None
-        seed = (config.seed, self._process, self._saved or 0)
-        memory = int(config.replay_memory * 2**30)
-        self._replay, self._demonstrations = (
-            Replay(folder, *sensors, config.replay_capacity, seed, folder and memory)
-            for folder in (lived, shown)
-        )
-        self._collector = Collector(environments, self._replay, self._demonstrations)
+        self._batches = Batches(config, *sensors, mesh, self._saved or 0)
+        self._collector = Collector(environments, self._batches.lived, self._batches.shown)
         state: AgentState = devices.put(self._agent.init(config.seed), devices.whole(mesh))
         # Episodes that were recorded after the checkpoint are kept; their updates are due.
-        self._step = max(self._replay.step, self._demonstrations.step)
+        self._step = max(self._batches.lived.step, self._batches.shown.step)
         if self._saved is not None:
             state, meta = self._checkpointer.restore(state)
             if self._process == 0:
-                self._replay.restore(meta["replay"])
-                self._demonstrations.restore(meta["replay"])
+                self._batches.restore(meta["replay"])
             self._saved = meta["step"]
             self._step = max(self._step, self._saved)
         self._step = int(devices.gather([self._step]).max())
-        self._learner = Learner(self._agent, state, self._sample, self._worth(config.steps))
+        last, together = self._worth(config.steps), self._batches.together
+        self._learner = Learner(self._agent, state, self._batches.draw, last, together)
         self._ready = self._learning = False
         self._averages = Averages()
 
@@ -170,7 +164,8 @@ class Trainer:
         """Which environments [K] the prefill acts in; a demonstration goes on to its end."""
         if self._config.prefill_from == "demonstrations":
             return np.where(is_first, self._step < self._config.prefill, before)
-        return np.full(len(before), self._step < self._config.prefill or not self._replay.episodes)
+        early = self._step < self._config.prefill or not self._batches.lived.episodes
+        return np.full(len(before), early)
 
     def _prefill(self, random: np.random.Generator) -> np.ndarray:
         """Actions [K, A] of the prefill."""
@@ -187,10 +182,11 @@ class Trainer:
         return filling & (self._config.prefill_from == "demonstrations")
 
     def _due(self) -> int:
-        """Updates that the environment steps so far are worth and that were not made."""
+        """Updates, in whole calls, that the steps so far are worth and that were not made."""
         if self._step < self._config.prefill or not self._recorded():
             return 0
-        return self._worth(self._step) - self._learner.updates
+        together = self._batches.together
+        return (self._worth(self._step) - self._learner.updates) // together * together
 
     def _worth(self, step: int) -> int:
         """Updates that a run is worth up to a step."""
@@ -200,26 +196,9 @@ class Trainer:
     def _recorded(self) -> bool:
         """Whether every process has an episode to learn from."""
         if not self._ready:
-            here = self._replay.episodes + self._demonstrations.episodes
+            here = self._batches.lived.episodes + self._batches.shown.episodes
             self._ready = bool(devices.gather([here]).all())
         return self._ready
-
-    def _sample(self) -> dict:
-        """A batch: first the share of the demonstrations, then what the agent lived through."""
-        size, shown = self._config.batch_size // jax.process_count(), 0
-        if self._demonstrations.episodes:
-            share = self._config.demonstration_share if self._replay.episodes else 1
-            shown = round(share * size)
-        parts = [
-            replay.sample(count, self._config.batch_length)
-            for replay, count in ((self._demonstrations, shown), (self._replay, size - shown))
-            if count
-        ]
-        batch = parts[0]
-        if len(parts) > 1:
-            batch = {key: np.concatenate([part[key] for part in parts]) for key in batch}
-        batch["demonstrated"] = np.arange(size) < shown
-        return devices.put(nest(batch), devices.parts(self._mesh))
 
     def _finite(self, actions: np.ndarray) -> np.ndarray:
         if not np.isfinite(actions).all():
@@ -228,7 +207,8 @@ class Trainer:
         return actions
 
     def _learn(self, progress: Progress) -> None:
-        due = min(self._due(), CATCH_UP)
+        together = self._batches.together
+        due = min(self._due(), max(together, CATCH_UP // together * together))
         if due > 0 and not self._learning:
             progress.note("compiling the first update")
             self._learning = True
@@ -247,7 +227,7 @@ class Trainer:
                 self._logger.scalars(self._step, means)
             state, ahead = self._learner.newest()
             finite_means(ahead, self._step)
-            meta = {"step": self._step, "replay": self._replay.state()}
+            meta = {"step": self._step, "replay": self._batches.state()}
             self._checkpointer.save(self._step, state, meta)
             self._saved = self._step
 
@@ -280,7 +260,7 @@ def train(config: Config) -> pathlib.Path:
         ValueError: settings that contradict each other, or the folder holds something else, a run
             with other settings, or is in use.
     """
-    check_demonstrations(config)
+    check_settings(config)
     devices.connect(config.coordinator, config.processes, config.process)
     mesh, process = devices.data_mesh(config.devices, config.batch_size), jax.process_index()
     logdir = pathlib.Path(config.logdir)

@@ -79,11 +79,13 @@ class Agent:
         self._actor_optimiser = adam(config.behavior.actor_rate, config.behavior.clip)
         self._critic_optimiser = adam(config.behavior.value_rate, config.behavior.clip)
         self._mesh = mesh
-        layout = {}
+        one, many, layout = {}, {}, {}
         if mesh is not None:
             whole = devices.whole(mesh)
-            layout = {"in_shardings": (whole, devices.parts(mesh)), "out_shardings": whole}
-        self.update = jax.jit(self._update, donate_argnums=0, **layout)
+            layout = {"out_shardings": whole}
+            one, many = ({"in_shardings": (whole, devices.parts(mesh, n))} for n in (0, 1))
+        self.update = jax.jit(self._update, donate_argnums=0, **one, **layout)
+        self.update_many = jax.jit(self._update_many, donate_argnums=0, **many, **layout)
         self.update_model = jax.jit(self._update_model, donate_argnums=0)
         self.act = jax.jit(self._act, static_argnames="explore")
 
@@ -172,6 +174,10 @@ class Agent:
         )
         return new, metrics | behavior_metrics | {"return_range": return_range}
 
+    def _update_many(self, state: AgentState, batches: Mapping) -> tuple[AgentState, dict]:
+        """As ``update`` on each of K batches, arrays [K, B, ...]; metrics are arrays [K]."""
+        return jax.lax.scan(self._update, state, batches)
+
     def _update_model(self, state: AgentState, batch: Mapping) -> tuple[AgentState, dict]:
         """One step of the world model alone; otherwise as ``update``."""
         key = jax.random.split(jax.random.fold_in(state.key, state.updates), 3)[0]
@@ -222,7 +228,7 @@ class Agent:
         return action, Carry(state, action, carry.count + 1, option)
 
 
-def nest(batch: Mapping[str, np.ndarray]) -> dict:
+def nest(batch: Mapping[str, np.ndarray | Array]) -> dict:
     """Replay's flat keys ``values/rgb`` as nested dictionaries by modality."""
     nested = {"values": {}, "available": {}}
     for key, value in batch.items():

@@ -98,9 +98,9 @@ def whole(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def parts(mesh: Mesh) -> NamedSharding:
-    """Of arrays [B, ...] that are split along B."""
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+def parts(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """Of arrays [B, ...] that are split along B, or along a later axis."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
 
 def put(tree: Any, sharding: NamedSharding) -> Any:

@@ -2,17 +2,18 @@
 
 import contextlib
 import os
-import queue
 import re
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from mummi.device_replay import DeviceSteps
 from mummi.episode import (
     Episode,
     EpisodeWriter,
@@ -27,7 +28,7 @@ from mummi.episode import (
 )
 from mummi.modality import Modality
 
-__all__ = ["EpisodeWriter", "Prefetch", "Replay", "recorded_step"]
+__all__ = ["EpisodeWriter", "Replay", "recorded_step"]
 
 _NAME = re.compile(r"(\d{8,})-(\d{10,})-(\d+)\.npz")
 
@@ -52,6 +53,8 @@ class Replay:
         seed: seed of the sampling.
         memory: most bytes of episodes to hold in memory; of older ones ``sample`` reads the steps
             that it needs from their files. The samples are the same. None for no bound.
+        device: where to hold all steps as well; ``sample`` then gives the same windows as arrays
+            on the device, whatever is in this memory.
 
     Attributes:
         episodes: number of episodes.
@@ -71,6 +74,7 @@ class Replay:
         capacity: int,
         seed: int | Sequence[int],
         memory: int | None = None,
+        device: DeviceSteps | None = None,
     ):
         if memory is not None and memory < 0:
             raise ValueError(f"a replay's memory is {memory} bytes; it must be 0 or more")
@@ -83,6 +87,7 @@ class Replay:
         self._lock = threading.Lock()
         self._stored: deque[StoredEpisode] = deque()
         self._memory = memory
+        self._device = device
         self._spilt = 0  # so many of the oldest are in their files alone
         self._total = 0
         self.resident = 0
@@ -134,18 +139,21 @@ class Replay:
             self.resident += self._stored[-1].resident
             self.step = max(self.step, step)
             evicted, self._too_old = self._too_old, []
+            before = self._total
             while self._total > self._capacity:
                 oldest = self._stored.popleft()
                 self._total -= oldest.length
                 self.resident -= oldest.resident
                 self._spilt = max(0, self._spilt - 1)
                 evicted.append(oldest.path)
+            if self._device is not None:
+                self._device.append(episode, before - self._total)
             while self._full():
                 self._spill(self._spilt)
         for old in filter(None, evicted):
             old.unlink(missing_ok=True)
 
-    def sample(self, batch: int, length: int) -> dict[str, np.ndarray]:
+    def sample(self, batch: int, length: int) -> dict[str, np.ndarray | jax.Array]:
         """Draws windows that start at any recorded step, so that every step is equally likely.
 
         A window that reaches the end of its episode goes on with the episode recorded next, and
@@ -169,8 +177,10 @@ class Replay:
             with self._lock:
                 if not self._stored:
                     raise ValueError("cannot sample: no episode has been recorded yet")
+                starts = self._random.integers(self._total, size=batch)
+                if self._device is not None:
+                    return self._device.windows(starts, length)
                 ends = np.cumsum([episode.length for episode in self._stored])
-                starts = self._random.integers(ends[-1], size=batch)
                 for b, start in enumerate(starts):
                     row = int(np.searchsorted(ends, start, side="right"))
                     first, filled = int(start - ends[row]) + self._stored[row].length, 0
@@ -228,6 +238,8 @@ class Replay:
                 self._stored.appendleft(StoredEpisode(path, length, episode))
                 self._total += length
                 self.resident += self._stored[0].resident
+                if self._device is not None:
+                    self._device.prepend(episode)
                 if self._spilt or self._full():
                     self._spill(0)
 
@@ -273,63 +285,3 @@ def recorded_step(directory: str | os.PathLike) -> int:
 
 def _describe(arrays: Layout) -> str:
     return ", ".join(f"{key} {shape} {dtype}" for key, (shape, dtype) in sorted(arrays.items()))
-
-
-class Prefetch(Iterator):
-    """Prepares the next batches on a thread.
-
-    The thread is ahead of the consumer by up to ``depth + 1`` batches, and so is the random state
-    of a replay that it samples: after a resume those batches are drawn anew, not repeated.
-
-    Args:
-        sample_fn: returns the next batch, for example
-            ``lambda: jax.device_put(replay.sample(50, 50))``.
-        depth: number of finished batches that may wait.
-    """
-
-    def __init__(self, sample_fn: Callable[[], Any], depth: int = 2):
-        self._sample = sample_fn
-        self._queue: queue.Queue = queue.Queue(depth)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
-        self._thread.start()
-
-    def __next__(self) -> Any:
-        """Waits for the next batch.
-
-        Raises:
-            StopIteration: when closed.
-            Exception: whatever ``sample_fn`` raised; the thread has ended then.
-        """
-        if self._closed.is_set():
-            raise StopIteration
-        batch, error = self._queue.get()
-        if error is not None:
-            self.close()
-            raise error
-        return batch
-
-    def close(self) -> None:
-        """Stops the thread and waits for it; may be called twice."""
-        self._closed.set()
-        while self._thread.is_alive():
-            # A thread that waits at a full queue sees the flag only once there is room.
-            with contextlib.suppress(queue.Empty):
-                self._queue.get(timeout=0.01)
-        self._thread.join()
-
-    def __enter__(self) -> "Prefetch":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def _work(self) -> None:
-        while not self._closed.is_set():
-            try:
-                item = self._sample(), None
-            except BaseException as error:
-                item = None, error
-            self._queue.put(item)
-            if item[1] is not None:
-                return

@@ -26,6 +26,8 @@ FREE = PLACES | {
     "checkpoint_every",
     "bfloat16",
     "replay_memory",
+    "replay_device",
+    "updates_together",
 }
 """Settings that may change between a run and its resumption."""
 LATER = PLACES | {
@@ -34,6 +36,8 @@ LATER = PLACES | {
     "demonstration_share",
     "pretrain",
     "replay_memory",
+    "replay_device",
+    "updates_together",
     "behavior.cloning",
     "model.action_weight",
     "model.shift",

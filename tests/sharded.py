@@ -9,10 +9,13 @@ import pathlib
 import sys
 
 import jax
+import numpy as np
 from small import ACTION_SIZE, MODALITIES, make_batch, small_config
 
 from mummi import devices
 from mummi.agent import Agent
+from mummi.device_replay import DeviceSteps
+from mummi.episode import layout
 
 BATCH = 8
 METHODS = ("mummi", "mssm_e")
@@ -46,11 +49,23 @@ def updates(mesh: jax.sharding.Mesh | None) -> dict[str, list[dict[str, float]]]
     return result
 
 
+def windows(mesh: jax.sharding.Mesh) -> list[list[float]]:
+    """The rewards of windows that a ring of 20 steps on the mesh gives, which count from 0."""
+    form = layout(MODALITIES, ACTION_SIZE)
+    episode = {key: np.zeros((20, *shape), dtype) for key, (shape, dtype) in form.items()}
+    episode["reward"] += np.arange(20)
+    steps = DeviceSteps(form, 20, mesh)
+    steps.append(episode, 0)
+    return steps.windows(2 * np.arange(BATCH), 7)["reward"].tolist()
+
+
 def main(count: str, out: str, coordinator: str = "", processes: str = "1", process: str = "0"):
     """Writes the metrics that this process sees, and how many devices computed them."""
     devices.connect(coordinator, int(processes), int(process))
     mesh = devices.data_mesh(int(count), BATCH)
     found = {"devices": mesh.size, "metrics": updates(mesh)}
+    if jax.process_count() == 1:
+        found["windows"] = windows(mesh)
     pathlib.Path(out).write_text(json.dumps(found))
 
 

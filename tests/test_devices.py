@@ -78,6 +78,7 @@ def test_eight_devices_update_as_one_does(tmp_path, on_one_device):
     finish(start([str(HERE / "sharded.py"), "8", str(out)], count=8))
     found = json.loads(out.read_text())
     assert found["devices"] == 8
+    assert found["windows"] == [[(2 * b + t) % 20 for t in range(7)] for b in range(8)]
     assert_same(found, on_one_device)
 
 

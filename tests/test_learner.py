@@ -1,5 +1,6 @@
 """Updates ahead of time are those that would have been made when they are due."""
 
+import functools
 import itertools
 import threading
 
@@ -47,6 +48,25 @@ def test_acting_and_metrics_are_those_of_updates_made_when_due(agent, learner):
         newest, ahead = learner.newest()
         assert newest.updates == max(done, min(done + 1, LAST) if done else 0)
         assert len(ahead) == newest.updates - done
+
+
+def test_several_updates_of_a_call_are_those_one_by_one(agent):
+    batches = [make_batch(n) for n in range(4)]
+    pairs = iter([jax.tree.map(lambda *x: np.stack(x), *batches[n : n + 2]) for n in (0, 2)])
+    mesh = data_mesh(1, 2)
+    whole_state = put(agent.init(0), whole(mesh))
+    state = agent.init(0)
+    with Learner(agent, whole_state, lambda: next(pairs), LAST, together=2) as learner:
+        for pair in (batches[:2], batches[2:]):
+            (row,) = learner.learn(2)
+            for position, batch in enumerate(pair):
+                state, metrics = agent.update(state, batch)
+                for name, value in metrics.items():
+                    np.testing.assert_allclose(row[name][position], value, rtol=1e-4, atol=1e-5)
+            assert learner.updates == state.updates
+            now = state.model, state.actor, state.critic
+            close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
+            jax.tree.map(close, tuple(learner.acting), now)
 
 
 def test_the_metrics_of_an_update_ahead_are_there_before_it_is_due(agent, learner):

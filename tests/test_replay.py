@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mummi.modality import Modality
-from mummi.replay import EpisodeWriter, Prefetch, Replay
+from mummi.prefetch import Prefetch
+from mummi.replay import EpisodeWriter, Replay
 
 SENSORS = (Modality("rgb", "image", (4, 4, 3)), Modality("touch", "vector", (2,)))
 

@@ -121,7 +121,7 @@ def test_a_share_of_every_batch_is_demonstrated(tmp_path):
     dummy = ParallelEnvironments("dummy", [0], image_size=settings.image_size)
     with dummy as environments, Logger(tmp_path) as logger:
         trainer = train.Trainer(settings, environments, logger, devices.data_mesh(1, 8))
-        batch = trainer._sample()
+        batch = trainer._batches.draw()
     assert np.array_equal(batch["demonstrated"], np.arange(8) < 2)
     follows = ~np.asarray(batch["is_first"])
     expert = [(row[there] > 0.4).all() for row, there in zip(batch["action"], follows, strict=True)]
@@ -142,6 +142,11 @@ def test_a_killed_run_with_demonstrations_goes_on_with_them(tmp_path):
     ("flags", "said"),
     [
         ("--demonstration-share 1.5", "demonstration_share is 1.5, not in [0, 1]"),
+        ("--updates-together -1", "updates_together is -1; it must be 0 or more"),
+        (
+            "--replay-device on --coordinator a:1",
+            "replay_device is 'on', but each process of this run has a replay of its own",
+        ),
         ("--pretrain -1", "pretrain is -1; it must be 0 or more"),
         ("--behavior.cloning 1", "nothing to clone: add --prefill-from demonstrations"),
         (
@@ -150,7 +155,7 @@ def test_a_killed_run_with_demonstrations_goes_on_with_them(tmp_path):
         ),
     ],
 )
-def test_settings_of_demonstrations_that_make_no_sense_are_refused(tmp_path, capsys, flags, said):
+def test_settings_that_make_no_sense_are_refused(tmp_path, capsys, flags, said):
     assert said in message(capsys, *tiny.flags(tmp_path, *flags.split()))
     assert not (tmp_path / "config.yaml").exists()
 
