@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.worker import Host, record
+from envs.worker import Host, record, send
 
 MAX_RESTARTS = 5
 CLOSE_SECONDS = 5.0
@@ -300,7 +300,7 @@ class _Process:
 
     def send(self, *message: Any) -> None:
         with contextlib.suppress(OSError):  # if it has died, receive tells why
-            self._pipe.send(message)
+            send(self._pipe, message)
 
     def receive(self) -> Any:
         try:

@@ -105,7 +105,7 @@ class Renderer:
         self._draw(data, mujoco.mjtCatBit.mjCAT_DYNAMIC, sky=False)
         # The depth buffer is reversed, 0 is infinitely far; rows come bottom first.
         depth = self._depth[::-1].ravel()
-        pixels = np.flatnonzero(depth)
+        pixels = np.flatnonzero(depth != 0)  # a quarter of the time of flatnonzero(depth)
         metres = self._near / (self._near_by_far + depth[pixels] * (1 - self._near_by_far))
         return self._rgb[::-1], pixels, metres
 

@@ -42,7 +42,8 @@ class Host:
     def __init__(self, memory: int, index: int, task: str, seed: int, kwargs: Mapping[str, Any]):
         self._memory = memory
         self._index = index
-        self._row = None
+        self._row = self._available = None
+        self._values: dict[str, np.ndarray] = {}
         self._task = task
         self.environment = envs.make(task, seed=seed, **kwargs)
 
@@ -74,6 +75,8 @@ class Host:
         if self._row is None:
             layout = record(self.environment.modalities, self.environment.action_size)
             self._row = np.frombuffer(mmap.mmap(self._memory, 0), layout)[self._index]
+            self._values = {name: self._row["values"][name] for name in layout["values"].names}
+            self._available = self._row["available"]
         row = self._row
         if command == "reset":
             step = self.environment.reset()
@@ -81,9 +84,9 @@ class Host:
             step = self.environment.step(row["action"].copy())
         for name in ("reward", "is_first", "is_last", "is_terminal"):
             row[name] = getattr(step, name)
-        for modality in self.environment.modalities:
-            row["available"][modality.name] = step.available[modality.name]
-            row["values"][modality.name][...] = step.values[modality.name]
+        for name, value in self._values.items():
+            self._available[name] = step.available[name]
+            value[...] = step.values[name]
         return dict(step.info)
 
 
@@ -108,11 +111,19 @@ def main() -> None:
                 else:
                     reply = host.answer(*message)
             except Exception as error:
-                pipe.send((False, _portable(error)))
+                send(pipe, (False, _portable(error)))
             else:
-                pipe.send((True, reply))
+                send(pipe, (True, reply))
     if host is not None:
         host.environment.close()
+
+
+def send(pipe: Connection, message: Any) -> None:
+    """Sends what ``pipe.recv`` returns, without the preparations of multiprocessing's own pickler.
+
+    They take longer than all else in the message of a step, and are for what is not sent here.
+    """
+    pipe.send_bytes(pickle.dumps(message))
 
 
 def _portable(error: Exception) -> Exception:
