@@ -173,7 +173,7 @@ class _Layer:
         self._pixels = picture.ravel()
         self._period = len(picture)
         pixel = size / 64
-        # Plain floats here and below: NumPy's take longer than the pixels.
+        # Plain floats, as all that ``sample`` reckons with: it is called at every step.
         self._start = rng.uniform(0, self._period, 2).tolist()
         heading, speed = rng.uniform(0, 2 * np.pi), pixel * rng.uniform(0.3, 1.5)
         self._velocity = speed * math.cos(heading), speed * math.sin(heading)

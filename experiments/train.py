@@ -61,7 +61,6 @@ class Trainer:
         self._config = config
         self._environments = environments
         self._logger = logger
-        self._mesh = mesh
         self._agent = Agent(config, *sensors, mesh)
         self._checkpointer = Checkpointer(logdir / "checkpoints")
         self._saved = self._checkpointer.latest_step()

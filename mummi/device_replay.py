@@ -26,7 +26,6 @@ class DeviceSteps:
     def __init__(self, layout: Layout, capacity: int, mesh: Mesh):
         self._layout = layout
         self._capacity = capacity
-        self._mesh = mesh
         self._oldest = 0
         self._length = 0
         self._steps: dict[str, jax.Array] = {}
