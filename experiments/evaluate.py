@@ -66,6 +66,7 @@ class Arguments:
         envs: environments that run in parallel.
         keep: leave out rows whose file has as many episodes of this checkpoint, seed and
             background already.
+        out: folder of what is written; by default the run's.
     """
 
     logdir: str
@@ -81,6 +82,7 @@ class Arguments:
     seed: int | None = None
     envs: int = 2
     keep: bool = False
+    out: str = ""
 
 
 class Condition(NamedTuple):
@@ -132,7 +134,12 @@ def conditions(arguments: Arguments, record: run.Run) -> list[Condition]:
 
 
 def evaluate(arguments: Arguments) -> dict[str, Result]:
-    """Runs every condition; writes ``eval/NAME.json`` and videos; prints the tables."""
+    """Runs every condition; writes ``eval/NAME.json`` and videos; prints the tables.
+
+    Raises:
+        ValueError: a setting that makes no sense, or a file that holds another evaluation of this
+            checkpoint, or more episodes than would replace it.
+    """
     if arguments.episodes < 1 or arguments.envs < 1:
         raise ValueError(
             f"--episodes {arguments.episodes} and --envs {arguments.envs} must be at least 1"
@@ -170,17 +177,10 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
             return PilotActor(agent, count, seed)
         return agent_actor(agent, state, count, seed)
 
+    out = pathlib.Path(arguments.out or logdir)
     console, results = Console(), {}
     decoded = None
-    for row in rows:
-        path = logdir / "eval" / f"{row.file}.json"
-        content = common | {
-            "method": config.method if row.policy == "agent" else row.policy,
-            "script": load_script(row.missing).to_dict(),
-            "dropped": list(row.hidden),
-        }
-        if arguments.keep and _holds(path, content | {"episodes": arguments.episodes}):
-            continue
+    for row, path, content in due(rows, common, out / "eval", arguments):
         with console.status(f"{row.name}: {arguments.episodes} episodes") as status:
             keep = arguments.agreement and not imitates and row.name == "none"
             options = (arguments, count, seed, status, keep)
@@ -191,12 +191,12 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
             content["measures"] = measures
         write_json(path, content | result.to_dict())
         if frames:
-            path = logdir / "videos" / f"evaluation-{row.file}.mp4"
+            path = out / "videos" / f"evaluation-{row.file}.mp4"
             write_video(path, np.stack(frames), FRAMES_PER_SECOND)
             console.print(f"video: {path}")
         if recording:
             decoded = agreement(agent, state, recording, seed)
-            write_json(logdir / "agreement.json", common | {"r2": decoded})
+            write_json(out / "agreement.json", common | {"r2": decoded})
     if results:
         console.print(table(config, step, results))
     if decoded:
@@ -204,12 +204,55 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     return results
 
 
-def _holds(path: pathlib.Path, content: dict) -> bool:
-    """Whether a file of an evaluation says all that ``content`` does."""
+def due(
+    rows: list[Condition], common: dict, folder: pathlib.Path, arguments: Arguments
+) -> list[tuple[Condition, pathlib.Path, dict]]:
+    """The rows to run, each with its file in ``folder`` and what that will say beside the result.
+
+    Raises:
+        ValueError: a file that is there is more than what would replace it.
+    """
+    found = []
+    for row in rows:
+        path = folder / f"{row.file}.json"
+        content = common | {
+            "method": common["method"] if row.policy == "agent" else row.policy,
+            "script": load_script(row.missing).to_dict(),
+            "dropped": list(row.hidden),
+        }
+        held = _read(path)
+        enough = held.get("episodes", 0) >= arguments.episodes
+        if not (arguments.keep and enough and content.items() <= held.items()):
+            require_replaceable(path, held, content, arguments.episodes)
+            found.append((row, path, content))
+    return found
+
+
+def _read(path: pathlib.Path) -> dict:
+    """What a file of an evaluation says; nothing where there is none or it is damaged."""
     try:
-        return content.items() <= json.loads(path.read_text()).items()
+        return json.loads(path.read_text())
     except (OSError, ValueError):
-        return False
+        return {}
+
+
+def require_replaceable(path: pathlib.Path, held: dict, content: dict, episodes: int) -> None:
+    """Refuses to lose what a file ``held`` of the same checkpoint to ``episodes`` of ``content``.
+
+    Raises:
+        ValueError: it has more episodes, or differs in seed, background or what was missing.
+    """
+    if held.get("step") != content["step"]:
+        return
+    other = [name for name, value in content.items() if held.get(name, value) != value]
+    has = [f"{name} {held[name]!r}, not {content[name]!r}" for name in other]
+    if held.get("episodes", 0) > episodes:
+        has.append(f"{held['episodes']} episodes, more than {episodes}")
+    if has:
+        raise ValueError(
+            f"{path} is of this checkpoint and has {'; '.join(has)}; name another folder with "
+            "--out, or remove the file"
+        )
 
 
 def run_condition(

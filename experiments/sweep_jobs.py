@@ -73,12 +73,12 @@ def _evaluated(job: Job, step: int) -> bool:
         content = json.loads(path.read_text()) if path.is_file() else {}
         expected = {
             "step": step,
-            "episodes": job.episodes,
             "evaluation_seed": record.config.seed,
             "background": record.config.background,
             "script": load_script(row.missing).to_dict(),
         }
-        if any(content.get(name) != value for name, value in expected.items()):
+        enough = content.get("episodes", 0) >= job.episodes
+        if not enough or any(content.get(name) != value for name, value in expected.items()):
             return False
     return True
 

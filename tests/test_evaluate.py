@@ -151,11 +151,35 @@ def test_the_missing_share_is_what_each_row_takes_away(results):
     assert 0.1 < share["medium"] < 0.7
 
 
-def test_the_same_evaluation_twice_gives_the_same_numbers(logdir, results):
-    again = evaluate.evaluate(evaluate.Arguments(str(logdir), missing=("medium",), episodes=3))
+def test_the_same_evaluation_twice_gives_the_same_numbers(logdir, results, tmp_path):
+    medium = evaluate.Arguments(str(logdir), missing=("medium",), episodes=3)
+    again = evaluate.evaluate(medium)
     assert again["medium"] == results["medium"]
-    other = evaluate.Arguments(str(logdir), missing=("medium",), episodes=3, seed=1)
+    other = dataclasses.replace(medium, seed=1, out=str(tmp_path))
     assert evaluate.evaluate(other)["medium"] != results["medium"]
+    assert content(tmp_path, "medium")["evaluation_seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"episodes": 2}, "has 3 episodes, more than 2; name another folder with --out"),
+        ({"seed": 1}, "has evaluation_seed 0, not 1;"),
+        ({"background": "none", "episodes": 1}, "has background 'natural', not 'none'; 3 episodes"),
+    ],
+)
+def test_no_evaluation_replaces_a_better_one_or_another(logdir, results, change, said):
+    before = content(logdir, "none")
+    arguments = evaluate.Arguments(str(logdir), missing=("high", "none"), **change)
+    with pytest.raises(ValueError, match=rf"eval/none\.json is of this checkpoint and {said}"):
+        evaluate.evaluate(arguments)
+    assert content(logdir, "none") == before and not (logdir / "eval" / "high.json").exists()
+
+
+def test_what_is_to_be_kept_is_not_run_again(logdir, results):
+    arguments = evaluate.Arguments(str(logdir), missing=("none",), episodes=2, keep=True)
+    assert evaluate.evaluate(arguments) == {}
+    assert content(logdir, "none")["episodes"] == 3
 
 
 def test_the_agent_is_told_of_a_removed_sensor():

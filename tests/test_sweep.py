@@ -173,12 +173,18 @@ def test_the_same_command_does_only_what_is_left(swept, started):
     assert "2 of 2 runs are over" in said
 
 
+def test_an_evaluation_of_more_episodes_is_enough(copy):
+    path = copy / "dummy" / "mummi-debug-0" / "eval" / "none.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"episodes": 3}))
+    assert sweep_jobs.complete(grid(copy)[0])
+
+
 @pytest.mark.parametrize(
     ("file", "change"),
     [
         ("without-depth", None),
         ("none", {"step": 200}),
-        ("random-policy", {"episodes": 3}),
+        ("random-policy", {"episodes": 0}),
         ("medium", {"evaluation_seed": 9}),
         ("high", {"script": {"name": "high", "rules": []}}),
     ],
