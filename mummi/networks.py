@@ -1,4 +1,4 @@
-"""Small networks: convolutions as matrix products, encoders and decoders, MLP."""
+"""Small networks: convolutions as matrix products, encoders and decoders, MLP, GRU."""
 
 from collections.abc import Sequence
 
@@ -45,9 +45,11 @@ def convolution(x: Float[Array, "N H W C"], kernel: Float[Array, "K K C F"], str
 def convolution_as_product(
     x: Float[Array, "N H W C"], kernel: Float[Array, "K K C F"], stride: int
 ) -> Array:
-    """The same convolution as space-to-depth, shifted slices and one matrix product.
+    """The same convolution as patches side by side and one matrix product.
 
-    XLA's convolution gradients on CPU are slow by more than ten times. ``stride`` must divide K.
+    XLA's convolution gradients on CPU are slow by more than ten times. The patches lie as the
+    kernel does, which is never copied: for one image that would take longer than the product.
+    ``stride`` must divide K.
     """
     size, _, channels, features = kernel.shape
     if size % stride:
@@ -55,15 +57,16 @@ def convolution_as_product(
     shifts = size // stride
     height = (x.shape[1] - size) // stride + 1
     width = (x.shape[2] - size) // stride + 1
-    rows, columns = height + shifts - 1, width + shifts - 1
-    x = x[:, : rows * stride, : columns * stride]
-    x = x.reshape(len(x), rows, stride, columns, stride, channels)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(len(x), rows, columns, -1)
-    slices = [x[:, i : i + height, j : j + width] for i in range(shifts) for j in range(shifts)]
-    patches = jnp.concatenate(slices, -1) if len(slices) > 1 else slices[0]
-    kernel = kernel.reshape(shifts, stride, shifts, stride, channels, features)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5).reshape(-1, features)
-    return patches @ kernel
+    rows, columns = (height + shifts - 1) * stride, width + shifts - 1
+    x = x[:, :rows, : columns * stride].reshape(len(x), rows, columns, stride * channels)
+    if shifts > 1:
+        starts = [(i, j) for i in range(size) for j in range(shifts)]
+        slices = [x[:, i : i + rows - size + stride : stride, j : j + width] for i, j in starts]
+        patches = jnp.concatenate(slices, -1)
+    else:
+        patches = x.reshape(len(x), height, size, width, -1).swapaxes(2, 3)
+        patches = patches.reshape(len(x), height, width, -1)
+    return patches @ kernel.reshape(-1, features)
 
 
 def transposed_convolution(
@@ -157,6 +160,61 @@ class MLP(nn.Module):
             max(self.output_scale, 1e-8), "fan_in", "truncated_normal"
         )
         return nn.Dense(self.outputs, dtype=self.dtype, kernel_init=init)(x).astype(jnp.float32)
+
+
+@jax.custom_vjp
+def gated(reset: Array, update: Array, new: Array, old: Array, state: Array) -> Array:
+    """The next state of a GRU, from what its products give for each gate, all [..., D].
+
+    Five arrays are kept for the gradient where XLA would keep nine.
+    """
+    return _gated_forward(reset, update, new, old, state)[0]
+
+
+def _gated_forward(reset, update, new, old, state):
+    r, z = nn.sigmoid(reset), nn.sigmoid(update)
+    n = jnp.tanh(new + r * old)
+    return n + z * (state - n), (r, z, n, old, state)
+
+
+def _gated_backward(kept, gradient):
+    r, z, n, old, state = kept
+    to_new = gradient * (1.0 - z) * (1.0 - jnp.square(n))
+    to_reset = to_new * old * r * (1.0 - r)
+    to_update = gradient * (state - n) * z * (1.0 - z)
+    inputs = (to_reset, to_update, to_new, to_new * r)
+    return *(x.astype(old.dtype) for x in inputs), gradient * z
+
+
+gated.defvjp(_gated_forward, _gated_backward)
+
+
+class GRU(nn.Module):
+    """Gated recurrent unit (Cho et al., 2014) as in ``flax.linen.GRUCell``, all gates at once.
+
+    Two matrix products a step where one for each gate would make six. The state stays float32
+    whatever ``dtype`` the products compute in.
+    """
+
+    units: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, state: Float[Array, "*batch D"], x: Float[Array, "*batch X"]):
+        """The next state [..., D]."""
+        layer = {"features": 3 * self.units, "dtype": self.dtype}
+        old = nn.Dense(**layer, use_bias=False, kernel_init=_orthogonal_gates, name="state")(state)
+        new = nn.Dense(**layer, name="input")(x)
+        bias = self.param("bias", nn.initializers.zeros, (self.units,)).astype(self.dtype)
+        (old_r, old_z, old_n), (new_r, new_z, new_n) = (jnp.split(y, 3, -1) for y in (old, new))
+        return gated(old_r + new_r, old_z + new_z, new_n, old_n + bias, state)
+
+
+def _orthogonal_gates(key: Array, shape: tuple[int, int], dtype) -> Array:
+    """A kernel [D, 3 D] whose part of each gate is orthogonal."""
+    size = shape[0]
+    gates = [nn.initializers.orthogonal()(k, (size, size), dtype) for k in jax.random.split(key, 3)]
+    return jnp.concatenate(gates, 1)
 
 
 class ImageEncoder(nn.Module):

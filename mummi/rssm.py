@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from mummi.config import ModelConfig
-from mummi.networks import MLP, elu
+from mummi.networks import GRU, MLP, elu
 
 
 class State(NamedTuple):
@@ -36,7 +36,7 @@ class Cell(nn.Module):
         c = self.config
         gaussian = {"outputs": 2 * c.stoch, "activation": c.activation, "dtype": self.dtype}
         self.inputs = MLP(0, 0, c.hidden, dtype=self.dtype)
-        self.gru = nn.GRUCell(c.deter, dtype=self.dtype)
+        self.gru = GRU(c.deter, self.dtype)
         self.prior_net = MLP(1, c.hidden, norm=c.norm, **gaussian)
         self.posterior_net = MLP(1, c.hidden, norm=c.norm, **gaussian)
 
@@ -47,8 +47,8 @@ class Cell(nn.Module):
     def prior(self, state: State, action, noise) -> State:
         """p(s^c | h) after ``action`` [..., A]; ``noise`` [..., S] draws the sample."""
         x = elu(self.inputs(jnp.concatenate([state.stoch, action], -1)))
-        deter, _ = self.gru(state.deter, x)
-        return self._gaussian(deter.astype(jnp.float32), self.prior_net(deter), noise)
+        deter = self.gru(state.deter, x)
+        return self._gaussian(deter, self.prior_net(deter), noise)
 
     def posterior(self, prior: State, evidence, blind, noise) -> State:
         """q(s^c | s^f, h) from ``evidence`` [..., E]; ``blind`` [...]: no sensor delivered."""

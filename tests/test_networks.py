@@ -1,12 +1,15 @@
 """Networks: the fast convolution is the convolution, and shapes and dtypes are as documented."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import random_parameters
 
 from mummi.modality import Modality
 from mummi.networks import (
+    GRU,
     MLP,
     Conv,
     ConvTranspose,
@@ -165,6 +168,51 @@ def test_an_mlp_without_hidden_layers_is_linear():
         return mlp.apply(params, x)
 
     np.testing.assert_allclose(linear(x + 2 * y), linear(x) + 2 * linear(y), rtol=1e-4, atol=1e-5)
+
+
+def test_a_gru_is_the_librarys_cell_with_its_gates_side_by_side():
+    state, x = image(4, 6), image(4, 5, seed=1)
+    cell = nn.GRUCell(6)
+
+    def side_by_side(layers):
+        def gates(group, part):
+            return jnp.concatenate([layers[group + gate][part] for gate in "rzn"], -1)
+
+        inputs = {"kernel": gates("i", "kernel"), "bias": gates("i", "bias")}
+        return {
+            "state": {"kernel": gates("h", "kernel")},
+            "input": inputs,
+            "bias": layers["hn"]["bias"],
+        }
+
+    def theirs(layers, state, x):
+        return jnp.sin(cell.apply({"params": layers}, state, x)[0]).sum()
+
+    def ours(layers, state, x):
+        gru = GRU(6, jnp.float32)
+        return jnp.sin(gru.apply({"params": side_by_side(layers)}, state, x)).sum()
+
+    layers = random_parameters(lambda key: cell.init(key, state, x))["params"]
+    one, other = (jax.value_and_grad(f, (0, 1, 2))(layers, state, x) for f in (theirs, ours))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_gru_begins_with_orthogonal_gates_and_keeps_its_state_in_float32():
+    gru, inputs = GRU(6, jnp.bfloat16), (image(4, 6), image(4, 5))
+    state, params = gru.init_with_output(KEY, *inputs)
+    for gate in jnp.split(params["params"]["state"]["kernel"], 3, 1):
+        np.testing.assert_allclose(gate @ gate.T, np.eye(6), atol=1e-5)
+    assert state.dtype == jnp.float32
+    exact = GRU(6, jnp.float32).apply(params, *inputs)
+    assert (state != exact).any()
+    np.testing.assert_allclose(state, exact, atol=0.05)
+
+    def value(params, *inputs):
+        return gru.apply(params, *inputs).sum()
+
+    gradient = jax.grad(value, (0, 1, 2))(params, *inputs)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype("float32")}
 
 
 def test_images_are_centred_and_the_rest_is_left_as_it_is():
