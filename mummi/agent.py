@@ -36,6 +36,14 @@ class AgentState(NamedTuple):
     updates: Array
 
 
+class Parameters(NamedTuple):
+    """The part of an AgentState that acting needs."""
+
+    model: dict
+    actor: dict
+    critic: dict
+
+
 class Carry(NamedTuple):
     """What acting remembers from step to step, for a batch of robots."""
 
@@ -87,7 +95,7 @@ class Agent:
         self.update = jax.jit(self._update, donate_argnums=0, **one, **layout)
         self.update_many = jax.jit(self._update_many, donate_argnums=0, **many, **layout)
         self.update_model = jax.jit(self._update_model, donate_argnums=0)
-        self.act = jax.jit(self._act, static_argnames="explore")
+        self._compiled_act = jax.jit(self._act, static_argnames="explore")
 
     def init(self, seed: int | Array) -> AgentState:
         """Fresh parameters, optimisers and random key."""
@@ -200,7 +208,7 @@ class Agent:
         option = Option(action, jnp.zeros(batch, jnp.int32))
         return Carry(self.model.rssm.initial(batch), action, jnp.zeros((), jnp.int32), option)
 
-    def _act(
+    def act(
         self, params, carry: Carry, values, available, is_first, key: Array, explore: bool
     ) -> tuple[Array, Carry]:
         """Actions [B, A] for a batch of robots, in one compiled call.
@@ -214,6 +222,11 @@ class Agent:
             key: random key; the carry's count makes each step's draws its own.
             explore: sample the actor and add exploration noise (training), or its mode.
         """
+        # Each array that a call is handed takes it a microsecond, used or not.
+        params = Parameters(params.model, params.actor, params.critic)
+        return self._compiled_act(params, carry, values, available, is_first, key, explore=explore)
+
+    def _act(self, params: Parameters, carry: Carry, values, available, is_first, key, explore):
         keys = jax.random.split(jax.random.fold_in(key, carry.count), 4)
         state = self.model.filter_step(
             params.model, carry.state, values, available, carry.action, is_first, keys[0]
@@ -238,14 +251,6 @@ def nest(batch: Mapping[str, np.ndarray | Array]) -> dict:
         else:
             nested[key] = value
     return nested
-
-
-class Parameters(NamedTuple):
-    """The part of an AgentState that acting needs."""
-
-    model: dict
-    actor: dict
-    critic: dict
 
 
 @runtime_checkable

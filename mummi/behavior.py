@@ -249,15 +249,14 @@ class Behavior:
         out of a stable pose as noise at single steps would not.
         """
         c = self.config
-        keys = jax.random.split(key, 4)
-        noisy = distrax.Normal(action, c.exploration).sample(seed=keys[0])
+        noise_key, option_key = jax.random.split(key)
+        noisy = distrax.Normal(action, c.exploration).sample(seed=noise_key)
         action = jnp.clip(noisy, -1.0, 1.0)
-        begins = (option.left <= 0) & jax.random.bernoulli(
-            keys[1], c.exploration_options, option.left.shape
-        )
-        length = 1.0 / jax.random.uniform(keys[2], option.left.shape, minval=1e-6)
+        chance = jax.random.uniform(option_key, (len(action), 2 + action.shape[-1]))
+        begins = (option.left <= 0) & (chance[:, 0] < c.exploration_options)
+        length = 1.0 / jnp.maximum(chance[:, 1], 1e-6)
         length = jnp.minimum(length, LONGEST_OPTION).astype(jnp.int32)
-        fresh = jax.random.uniform(keys[3], action.shape, minval=-1.0, maxval=1.0)
+        fresh = 2.0 * chance[:, 2:] - 1.0
         held = jnp.where(begins[:, None], fresh, option.action)
         left = jnp.where(begins, length, option.left)
         return jnp.where((left > 0)[:, None], held, action), Option(held, jnp.maximum(left - 1, 0))

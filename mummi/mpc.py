@@ -33,10 +33,9 @@ def plan(
 
 def gradient_plan(config, behavior, params, state: State, action, key) -> Array:
     """One gradient step on the first action against the lambda-return of a sampled rollout."""
-    state_key, action_key = jax.random.split(key)
-    batch = len(action)
-    noise = jax.random.normal(state_key, (config.horizon, batch, state.stoch.shape[-1]))
-    draw = jax.random.normal(action_key, (config.horizon, batch, action.shape[-1]))
+    batch, size = action.shape
+    both = jax.random.normal(key, (config.horizon, batch, size + state.stoch.shape[-1]))
+    draw, noise = jnp.split(both, [size], -1)
 
     def loss(first):
         def policy(feature, t):

@@ -11,7 +11,7 @@ import envs
 from envs.dropout import Script, load_script
 from envs.failures import Noise
 from experiments.views import make_views
-from mummi.agent import Agent
+from mummi.agent import Agent, Parameters
 from mummi.imitation.latents import Latents, View
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -80,10 +80,11 @@ def test_it_is_the_filter_of_the_agent_with_means_for_samples(latents, agent, st
     expected = np.concatenate([p.feature for p in step_by_step(latents, seen)])
     monkeypatch.setattr(jax.random, "normal", lambda key, shape=(): jnp.zeros(shape))
     found, carry = [], agent.start(1)
+    params = Parameters(state.model, state.actor, state.critic)
     for t in range(STEPS):
         now = (seen.values, seen.available, np.arange(STEPS) == 0)
         now = jax.tree.map(lambda x, t=t: jnp.asarray(x[t : t + 1]), now)
-        _, carry = agent._act(state, carry, *now, jax.random.PRNGKey(0), explore=False)
+        _, carry = agent._act(params, carry, *now, jax.random.PRNGKey(0), explore=False)
         carry = carry._replace(action=jnp.asarray(seen.actions[t : t + 1]))
         found.append(carry.state.feature)
     np.testing.assert_allclose(np.concatenate(found), expected[:, : found[0].shape[1]], atol=1e-5)

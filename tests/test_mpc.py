@@ -74,9 +74,7 @@ def test_without_a_planner_the_action_is_the_policys():
 def test_the_gradient_planner_takes_one_step_up_the_return_of_its_rollout():
     config = MPCConfig("gradient", horizon=3, step_size=0.02)
     action = jnp.array([[0.1, 0.2], [-0.3, 0.0], [0.5, -0.5]])
-    state_key, action_key = jax.random.split(KEY)
-    noise = jax.random.normal(state_key, (3, BATCH, SIZE))
-    draw = jax.random.normal(action_key, (3, BATCH, SIZE))
+    draw, noise = jnp.split(jax.random.normal(KEY, (3, BATCH, 2 * SIZE)), 2, -1)
 
     def value(first):
         x, steps = STATE.deter, []
