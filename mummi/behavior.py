@@ -178,12 +178,11 @@ class Behavior:
         states = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, states)
         return states, choices
 
-    def returns(self, model_params, critic_params, feature: Float[Array, "H1 N F"]):
-        """Of imagined features [H + 1, N, F]: lambda-returns, discounts, rewards, each [H, N]."""
-        following = feature[1:]
-        reward = self.model.predict_reward(model_params, following)
-        discount = self.config.discount * self.model.predict_continue(model_params, following)
-        next_value = self.value(critic_params, following)
+    def returns(self, model_params, critic_params, feature: Float[Array, "H N F"]):
+        """Lambda-returns, discounts and rewards [H, N] of the features that follow H steps."""
+        reward = self.model.predict_reward(model_params, feature)
+        discount = self.config.discount * self.model.predict_continue(model_params, feature)
+        next_value = self.value(critic_params, feature)
         returns = lambda_return(reward, next_value, discount, self.config.lam)
         return returns, discount, reward
 
@@ -219,7 +218,7 @@ class Behavior:
 
         states, (_, mean, std) = self._imagine(model_params, policy, start, noise)
         feature = states.feature
-        returns, discount, reward = self.returns(model_params, slow_params, feature)
+        returns, discount, reward = self.returns(model_params, slow_params, feature[1:])
         weight = jnp.cumprod(jnp.concatenate([jnp.ones((1, number)), discount[:-1]]), 0)
         weight = jax.lax.stop_gradient(weight)
 

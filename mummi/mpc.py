@@ -37,11 +37,13 @@ def gradient_plan(config, behavior, params, state: State, action, key) -> Array:
     both = jax.random.normal(key, (config.horizon, batch, size + state.stoch.shape[-1]))
     draw, noise = jnp.split(both, [size], -1)
 
-    def loss(first):
-        def policy(feature, t):
-            return jnp.where(t == 0, first, behavior.act(params.actor, feature, draw[t]))
+    def policy(feature, t):
+        return behavior.act(params.actor, feature, draw[t])
 
-        states, _ = behavior.imagine(params.model, policy, state, noise)
+    def loss(first):
+        imagine_step = behavior.model.rssm.imagine_step
+        following = imagine_step(params.model["rssm"], state, first, noise[-1])
+        states, _ = behavior.imagine(params.model, policy, following, noise[:-1])
         return -behavior.returns(params.model, params.critic, states.feature)[0][0].sum()
 
     return jnp.clip(action - config.step_size * jax.grad(loss)(action), -1.0, 1.0)
@@ -74,7 +76,7 @@ def shooting_plan(config, behavior, params, state: State, action, key) -> Array:
         noise = jax.random.normal(state_key, (horizon, batch, state.stoch.shape[-1]))
         noise = jnp.repeat(noise, samples, 1)
         states, _ = behavior.imagine(params.model, lambda _, t, flat=flat: flat[t], wide, noise)
-        returns = behavior.returns(params.model, params.critic, states.feature)[0][0]
+        returns = behavior.returns(params.model, params.critic, states.feature[1:])[0][0]
         best, index = jax.lax.top_k(returns.reshape(batch, samples), config.elites)
         spread = config.temperature * (best.std(-1, keepdims=True) + 1e-6)
         weight = jax.nn.softmax((best - best[:, :1]) / spread, -1)[None, :, :, None]

@@ -71,16 +71,17 @@ def test_without_a_planner_the_action_is_the_policys():
     assert run(MPCConfig("none"), action) is action
 
 
-def test_the_gradient_planner_takes_one_step_up_the_return_of_its_rollout():
-    config = MPCConfig("gradient", horizon=3, step_size=0.02)
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_the_gradient_planner_takes_one_step_up_the_return_of_its_rollout(horizon):
+    config = MPCConfig("gradient", horizon=horizon, step_size=0.02)
     action = jnp.array([[0.1, 0.2], [-0.3, 0.0], [0.5, -0.5]])
-    draw, noise = jnp.split(jax.random.normal(KEY, (3, BATCH, 2 * SIZE)), 2, -1)
+    draw, noise = jnp.split(jax.random.normal(KEY, (horizon, BATCH, 2 * SIZE)), 2, -1)
 
     def value(first):
         x, steps = STATE.deter, []
-        for t in range(3):
-            chosen = first if t == 0 else jnp.clip(-PULL * x + 0.1 * draw[t], -1, 1)
-            x = DECAY * x + chosen + NOISE * noise[t]
+        for t in range(horizon):
+            chosen = first if t == 0 else jnp.clip(-PULL * x + 0.1 * draw[t - 1], -1, 1)
+            x = DECAY * x + chosen + NOISE * noise[t - 1]
             steps.append((-jnp.square(x - GOAL).sum(-1), -jnp.square(x).sum(-1)))
         future = steps[-1][1]
         for reward, following in reversed(steps):
