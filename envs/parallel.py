@@ -175,8 +175,10 @@ class ParallelEnvironments:
                 info.append({})
             else:
                 self._failures[k] = self._failures[k] if self._over[k] else 0
+        restarted = np.zeros(len(self), bool)
         for k, error in lost.items():
             info[k] = self._replace(k, error)
+            restarted[k] = True
         rows = self._rows
         self._over = rows["is_last"].copy()
         return Batch(
@@ -186,7 +188,7 @@ class ParallelEnvironments:
             is_first=rows["is_first"].copy(),
             is_last=rows["is_last"].copy(),
             is_terminal=rows["is_terminal"].copy(),
-            restarted=np.isin(np.arange(len(self)), list(lost)),
+            restarted=restarted,
             info=info,
         )
 

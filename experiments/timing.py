@@ -57,15 +57,22 @@ def peak_memory() -> float:
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
 
 
-def fastest(
+def in_turn(
     repeats: int, *calls: Callable[[], object], prepare: Callable[[], object] = lambda: None
-) -> list[Cost]:
-    """The least cost of each call over runs in turn; ``prepare`` runs before each turn, untimed."""
+) -> list[list[Cost]]:
+    """The costs of each call, run in turn; ``prepare`` runs before each turn, untimed."""
     costs = []
     for _ in range(repeats):
         prepare()
         costs.append([_cost(call) for call in calls])
-    return [Cost(*np.min(runs, 0)) for runs in zip(*costs, strict=True)]
+    return [list(runs) for runs in zip(*costs, strict=True)]
+
+
+def fastest(
+    repeats: int, *calls: Callable[[], object], prepare: Callable[[], object] = lambda: None
+) -> list[Cost]:
+    """The least cost of each call; see ``in_turn``."""
+    return [Cost(*np.min(runs, 0)) for runs in in_turn(repeats, *calls, prepare=prepare)]
 
 
 def now() -> Cost:
