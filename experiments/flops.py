@@ -4,6 +4,7 @@ XLA's own cost analysis counts the body of a scan once. This count walks the tra
 instead, before anything is compiled, and takes each scan as often as it runs.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,20 +36,37 @@ def count(function: Callable, *arguments: Any) -> int:
 def products(function: Callable, *arguments: Any) -> Callable[[], jax.Array]:
     """A compiled call of nothing but the products of ``function``, on arrays of ones.
 
-    The products of one scan run one after the other, as they have to in the function.
+    They wait for each other as they have to in the function, and no more: those of a scan run one
+    after the other in each of its steps, and what follows a scan waits for it.
     """
     found = _products(function, arguments)
-    operands = [[jnp.ones(x.aval.shape, x.aval.dtype) for x in p.invars] for p, _ in found]
+    groups = [(n, [p for p, _ in group]) for n, group in itertools.groupby(found, lambda x: x[1])]
+    operands = [
+        [[jnp.ones(x.aval.shape, x.aval.dtype) for x in product.invars] for product in group]
+        for _, group in groups
+    ]
 
-    def repeated(product, times, left, right):
-        def body(carry, _):
-            out = product.primitive.bind(left + carry, right, **product.params)
-            return jnp.minimum(out.max(), 0).astype(left.dtype), None
-
-        return jax.lax.scan(body, jnp.zeros((), left.dtype), length=times)[0]
+    def multiply(product, pair, waited):
+        left, right = pair
+        out = product.primitive.bind(left + waited.astype(left.dtype), right, **product.params)
+        # Without the barrier, XLA would compute no more than the element that is asked for.
+        return jnp.minimum(jax.lax.optimization_barrier(out).ravel()[0], 0).astype(jnp.float32)
 
     def run(operands):
-        return [repeated(p, n, *pair) for (p, n), pair in zip(found, operands, strict=True)]
+        waited = jnp.zeros(())
+        for (times, group), pairs in zip(groups, operands, strict=True):
+            pairs = list(zip(group, pairs, strict=True))
+            if times == 1:
+                waited = sum(multiply(*pair, waited) for pair in pairs)
+                continue
+
+            def step(waited, _, pairs=pairs):
+                for pair in pairs:
+                    waited = multiply(*pair, waited)
+                return waited, None
+
+            waited = jax.lax.scan(step, waited, length=times)[0]
+        return waited
 
     compiled = jax.jit(run)
     return lambda: compiled(operands)
