@@ -282,8 +282,10 @@ def main() -> None:
             table.add_row(row.stage, rate, cpu, memory, ratio, by_cpu, row.target, row.meaning)
         Console().print(table)
         if arguments.out:
+            settings = dataclasses.asdict(arguments)
+            del settings["out"]
             content = {
-                **dataclasses.asdict(arguments),
+                **settings,
                 "backend": jax.default_backend(),
                 "device": jax.devices()[0].device_kind,
                 "cores": len(os.sched_getaffinity(0)),

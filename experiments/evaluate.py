@@ -64,7 +64,7 @@ class Arguments:
         background: as in training by default; natural, none or a path.
         seed: evaluation seed; by default the run's.
         envs: environments that run in parallel.
-        keep: leave out rows whose file has as many episodes of this checkpoint, seed and
+        keep: leave out rows whose file has at least as many episodes of this checkpoint, seed and
             background already.
         out: folder of what is written; by default the run's.
     """
@@ -210,7 +210,7 @@ def due(
     """The rows to run, each with its file in ``folder`` and what that will say beside the result.
 
     Raises:
-        ValueError: a file that is there is more than what would replace it.
+        ValueError: as ``require_replaceable``.
     """
     found = []
     for row in rows:
@@ -220,10 +220,8 @@ def due(
             "script": load_script(row.missing).to_dict(),
             "dropped": list(row.hidden),
         }
-        held = _read(path)
-        enough = held.get("episodes", 0) >= arguments.episodes
-        if not (arguments.keep and enough and content.items() <= held.items()):
-            require_replaceable(path, held, content, arguments.episodes)
+        if not (arguments.keep and holds(path, content, arguments.episodes)):
+            require_replaceable(path, content, arguments.episodes)
             found.append((row, path, content))
     return found
 
@@ -236,16 +234,26 @@ def _read(path: pathlib.Path) -> dict:
         return {}
 
 
-def require_replaceable(path: pathlib.Path, held: dict, content: dict, episodes: int) -> None:
-    """Refuses to lose what a file ``held`` of the same checkpoint to ``episodes`` of ``content``.
+def holds(path: pathlib.Path, content: dict, episodes: int) -> bool:
+    """Whether a file of an evaluation says all of ``content``, of so many episodes or more."""
+    held = _read(path)
+    return held.get("episodes", 0) >= episodes and content.items() <= held.items()
+
+
+def require_replaceable(path: pathlib.Path, content: dict, episodes: int) -> None:
+    """Refuses to lose what a file has of the same checkpoint to ``episodes`` of ``content``.
 
     Raises:
         ValueError: it has more episodes, or differs in seed, background or what was missing.
     """
+    held = _read(path)
     if held.get("step") != content["step"]:
         return
     other = [name for name, value in content.items() if held.get(name, value) != value]
-    has = [f"{name} {held[name]!r}, not {content[name]!r}" for name in other]
+    has = [
+        "another script" if name == "script" else f"{name} {held[name]!r}, not {content[name]!r}"
+        for name in other
+    ]
     if held.get("episodes", 0) > episodes:
         has.append(f"{held['episodes']} episodes, more than {episodes}")
     if has:

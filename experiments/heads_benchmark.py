@@ -193,8 +193,10 @@ def main(arguments: list[str] | None = None) -> None:
                 for horizons, row in found.items()
                 for case, cost in row.items()
             ]
+            settings = dataclasses.asdict(parsed)
+            del settings["out"]
             record = {
-                **dataclasses.asdict(parsed),
+                **settings,
                 "backend": jax.default_backend(),
                 "cores": len(os.sched_getaffinity(0)),
                 "load": os.getloadavg()[0],

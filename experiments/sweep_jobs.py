@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import itertools
-import json
 import os
 import pathlib
 import shlex
@@ -70,15 +69,13 @@ def _evaluated(job: Job, step: int) -> bool:
     rows = evaluation(job, record)
     for row in evaluate.conditions(rows, record):
         path = pathlib.Path(job.logdir, "eval", f"{row.file}.json")
-        content = json.loads(path.read_text()) if path.is_file() else {}
         expected = {
             "step": step,
             "evaluation_seed": record.config.seed,
             "background": record.config.background,
             "script": load_script(row.missing).to_dict(),
         }
-        enough = content.get("episodes", 0) >= job.episodes
-        if not enough or any(content.get(name) != value for name, value in expected.items()):
+        if not evaluate.holds(path, expected, job.episodes):
             return False
     return True
 
