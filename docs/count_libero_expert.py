@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 
-from envs.libero import HORIZON, SETTLE, TRAINING_STATES
-from envs.libero_expert import LiberoExpert
-from envs.libero_simulator import REST, LiberoSimulator, suite_tasks
+from envs.libero.expert import LiberoExpert
+from envs.libero.simulator import REST, LiberoSimulator, suite_tasks
+from envs.libero.tasks import HORIZON, SETTLE, TRAINING_STATES
 
 
 def steps_to_success(simulator: LiberoSimulator, state: int, seed: int) -> int | None:

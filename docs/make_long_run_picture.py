@@ -10,7 +10,7 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 
-from mummi.logger import read_metrics
+from mummi.runs.logger import read_metrics
 
 
 def main(memory: str, run: str, out: str) -> None:

@@ -7,8 +7,8 @@ import pathlib
 
 import matplotlib.pyplot as plt
 
-from envs.table_expert import WipingExpert
-from envs.table_wiping import TableWiping
+from envs.table_wiping.expert import WipingExpert
+from envs.table_wiping.task import TableWiping
 
 IMAGES = pathlib.Path(__file__).parent / "images"
 STEPS = (0, 30, 60)

@@ -18,20 +18,20 @@ __all__ = ["Environment", "TimeStep", "make", "options", "tasks"]
 # simulator that is not installed costs only its own tasks.
 _BUILDERS: dict[str, tuple[str, str]] = dict.fromkeys(
     ("walker_stand", "walker_walk", "walker_run", "finger_spin", "cup_catch"),
-    ("envs.natural_mujoco", "NaturalMujoco"),
+    ("envs.natural_mujoco.tasks", "NaturalMujoco"),
 )
 _BUILDERS["dummy"] = ("envs.dummy", "Dummy")
 _BUILDERS |= dict.fromkeys(
     ("toy_laser_camera", "toy_front_rear", "toy_x_y"), ("envs.toy_world", "ToyWorld")
 )
-_BUILDERS["table_wiping"] = ("envs.table_wiping", "TableWiping")
+_BUILDERS["table_wiping"] = ("envs.table_wiping.task", "TableWiping")
 _BUILDERS |= dict.fromkeys(
     (
         f"{suite}{task}"
         for suite in ("libero_spatial", "libero_object", "libero_goal")
         for task in ("", *(f"/{index}" for index in range(10)))
     ),
-    ("envs.libero", "Libero"),
+    ("envs.libero.tasks", "Libero"),
 )
 
 # What to type where a package is missing.
@@ -125,7 +125,7 @@ def make(
             from it: start states, background clips, and which sensors fail when.
         image_size: height and width of image and depth modalities, pixels.
         missing: which sensors fail: ``none``, ``medium``, ``high``, ``published_medium``,
-            ``published_high``, a path to a YAML script, or a ``envs.dropout.Script``.
+            ``published_high``, a path to a YAML script, or a ``envs.failures.script.Script``.
         background: ``natural`` (built-in moving clips), ``none`` (the simulator's own), or a
             path to a video, a picture, or a folder of them.
         training: draw backgrounds from the training clips, which share none with evaluation.
@@ -155,6 +155,6 @@ def make(
         )
     if isinstance(missing, str) and missing == "none":
         return environment
-    from envs.dropout import Dropout, load_script
+    from envs.failures.script import Dropout, load_script
 
     return Dropout(environment, load_script(missing), seed=int(dropout_seed))

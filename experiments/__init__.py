@@ -1,6 +1,6 @@
 """The commands of this package, ``python -m experiments.NAME``."""
 
-from experiments.allocation import restart_with_huge_pages
+from experiments.runtime.allocation import restart_with_huge_pages
 
 # Here, before a command imports what takes seconds.
 restart_with_huge_pages()

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.start import replay_folders
-from mummi import devices
+from experiments.runtime.start import replay_folders
 from mummi.agent import nest
 from mummi.config import Config
-from mummi.device_replay import DeviceSteps, fits
-from mummi.episode import layout
+from mummi.data.device_replay import DeviceSteps, fits
+from mummi.data.episode import layout
+from mummi.data.replay import Replay
 from mummi.modality import Modality
-from mummi.replay import Replay
+from mummi.runs import devices
 
 TOGETHER = 4
 """Updates of one call on an accelerator."""

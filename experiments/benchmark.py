@@ -19,22 +19,22 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
-from experiments import flops
+from experiments.benchmarks import flops
+from experiments.benchmarks.heads import Arguments as HeadArguments
+from experiments.benchmarks.heads import head_rows
+from experiments.benchmarks.simulators import environment_rows
+from experiments.benchmarks.timing import Cost, Row, fastest, forget_peak, now, peak_memory
 from experiments.command_line import explain
-from experiments.heads_benchmark import Arguments as HeadArguments
-from experiments.heads_benchmark import head_rows
-from experiments.simulator_benchmark import environment_rows
-from experiments.start import training_environments
-from experiments.timing import Cost, Row, fastest, forget_peak, now, peak_memory
+from experiments.runtime.start import training_environments
 from experiments.train import Trainer
 from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
-from mummi.device_replay import DeviceSteps
-from mummi.devices import data_mesh
-from mummi.episode import layout
+from mummi.data.device_replay import DeviceSteps
+from mummi.data.episode import layout
+from mummi.data.replay import Replay
 from mummi.modality import Modality
 from mummi.presets import preset
-from mummi.replay import Replay
+from mummi.runs.devices import data_mesh
 
 Stage = Literal["env", "replay", "train", "act", "heads", "loop"]
 

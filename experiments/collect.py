@@ -14,16 +14,16 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from envs.parallel import ParallelEnvironments
+from envs.processes.parallel import ParallelEnvironments
 from experiments.command_line import Stop, explain, parse_config
-from experiments.evaluation import Act, agent_actor, expert_actor
-from mummi import run
+from experiments.evaluation.rollout import Act, agent_actor, expert_actor
 from mummi.agent import Agent
-from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.imitation.demonstrations import Demonstration, Demonstrations, DemonstrationWriter
 from mummi.imitation.pilot import load_pilot
 from mummi.imitation.record import is_imitation
+from mummi.runs import record as run
+from mummi.runs.checkpoint import Checkpointer
 
 DEMONSTRATION = 2
 """Second entry of every seed here; training seeds have 0 there, evaluation seeds 1."""
@@ -337,7 +337,9 @@ def main(arguments: list[str] | None = None) -> None:
     with explain():
         own, config = parse(arguments)
         if config.task.startswith("libero"):
-            from experiments import libero_collect  # needs LIBERO, which is an extra
+            from experiments.collection import (
+                libero as libero_collect,  # needs LIBERO, which is an extra
+            )
 
             libero_collect.collect(own, config, Policy(own.policy, config), record)
         else:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from envs.base import LABELS
-from envs.parallel import Batch, ParallelEnvironments
-from mummi.episode import EpisodeWriter
-from mummi.replay import Replay
+from envs.processes.parallel import Batch, ParallelEnvironments
+from mummi.data.episode import EpisodeWriter
+from mummi.data.replay import Replay
 
 
 class Collector:

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
-from envs.dropout import load_script
-from envs.parallel import Batch, ParallelEnvironments
-from experiments.agreement import Recording, agreement, show
+from envs.failures.script import load_script
+from envs.processes.parallel import Batch, ParallelEnvironments
 from experiments.command_line import explain
-from experiments.evaluation import (
+from experiments.evaluation.agreement import Recording, agreement, show
+from experiments.evaluation.measures import Measured, PilotActor
+from experiments.evaluation.rollout import (
     Act,
     Result,
     agent_actor,
@@ -28,17 +29,16 @@ from experiments.evaluation import (
     rollout,
     write_json,
 )
-from experiments.measures import Measured, PilotActor
-from experiments.scores import condition_name
-from experiments.video import panels
-from mummi import run
+from experiments.evaluation.video import panels
+from experiments.report.scores import condition_name
 from mummi.agent import Agent
-from mummi.checkpoint import Checkpointer
 from mummi.config import Config
 from mummi.imitation import record as imitation
 from mummi.imitation.pilot import load_pilot
-from mummi.logger import write_video
 from mummi.modality import require_can_fail
+from mummi.runs import record as run
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.logger import write_video
 
 FRAMES_PER_SECOND = 12
 """Of the videos: near real time where an action lasts 0.05 to 0.1 s."""

@@ -12,19 +12,17 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from envs.dropout import load_script
+from envs.failures.script import load_script
 from experiments import evaluate
-from experiments.ablation import modality_pairs, removals
 from experiments.command_line import explain, parse_config, peek, require
-from experiments.evaluation import evaluation_environments
+from experiments.evaluation.ablation import modality_pairs, removals
+from experiments.evaluation.rollout import evaluation_environments
+from experiments.evaluation.views import make_views
 from experiments.offline import train_world_model
-from experiments.start import lock
-from experiments.views import make_views
-from mummi import run
+from experiments.runtime.start import lock
 from mummi.agent import Agent, AgentState
-from mummi.checkpoint import Checkpointer
 from mummi.config import Config
-from mummi.episode import save_episode
+from mummi.data.episode import save_episode
 from mummi.imitation import record
 from mummi.imitation.demonstrations import (
     Demonstration,
@@ -32,12 +30,14 @@ from mummi.imitation.demonstrations import (
     LiberoDemonstrations,
     libero_files,
 )
-from mummi.imitation.heads import HEADS
+from mummi.imitation.heads.head import HEADS
 from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import HEAD
 from mummi.imitation.record import Imitation
-from mummi.logger import Logger
 from mummi.presets import PRESETS, offline
+from mummi.runs import record as run
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.logger import Logger
 
 SETTINGS = (
     *("task", "preset", "method", "seed", "missing", "background", "env", "envs", "image-size"),
@@ -190,7 +190,7 @@ def opened(path: str, config: Config, names: list[str]) -> Iterator[Demonstratio
         with Demonstrations(path, names) as demonstrations:
             yield demonstrations
         return
-    from envs.instruction import embed
+    from envs.libero.instruction import embed
 
     encode = functools.partial(embed, encoder=config.env.get("encoder", "minilm"))
     for file in libero_files(path):

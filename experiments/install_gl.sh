@@ -4,7 +4,7 @@
 set -u
 python=$1
 
-"$python" -m envs.gl 2>/dev/null && exit 0
+"$python" -m envs.rendering.gl 2>/dev/null && exit 0
 
 # OSMesa is of no use to someone who asked for another backend.
 if [ "${MUJOCO_GL:-osmesa}" = osmesa ] && command -v apt-get >/dev/null; then
@@ -15,4 +15,4 @@ if [ "${MUJOCO_GL:-osmesa}" = osmesa ] && command -v apt-get >/dev/null; then
     $install || { $sudo apt-get update -qq && $install; }
 fi
 
-exec "$python" -m envs.gl
+exec "$python" -m envs.rendering.gl

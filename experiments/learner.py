@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from mummi.agent import Agent, AgentState, Parameters
-from mummi.devices import local
-from mummi.prefetch import Prefetch
+from mummi.data.prefetch import Prefetch
+from mummi.runs.devices import local
 
 Update = tuple[Parameters, dict[str, jax.Array]]
 """What acting needs after an update, and the update's metrics."""

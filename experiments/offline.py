@@ -9,11 +9,11 @@ import jax
 from experiments.command_line import Stop
 from experiments.progress import Averages, Progress
 from mummi.agent import Agent, AgentState, nest
-from mummi.checkpoint import Checkpointer
+from mummi.data.prefetch import Prefetch
+from mummi.data.replay import Replay
 from mummi.imitation.latents import View
-from mummi.logger import Logger
-from mummi.prefetch import Prefetch
-from mummi.replay import Replay
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.logger import Logger
 
 LOGS = 100
 """Log entries of one training."""

@@ -9,12 +9,12 @@ import matplotlib
 import numpy as np
 import tyro
 
-from experiments import scores
 from experiments.command_line import explain
-from experiments.paper_results import TABLE_1
-from mummi import run
+from experiments.report import scores
+from experiments.report.paper_results import TABLE_1
 from mummi.config import METHODS
-from mummi.logger import read_metrics
+from mummi.runs import record as run
+from mummi.runs.logger import read_metrics
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from envs.dropout import load_script
+from envs.failures.script import load_script
 from experiments.command_line import Stop, explain, parse_config
 from experiments.progress import LINE_EVERY
-from experiments.sweep_jobs import Cluster, Job, Machine, Slurm, complete
-from mummi import run
+from experiments.sweeping.jobs import Cluster, Job, Machine, Slurm, complete
+from mummi.runs import record as run
 
 POLL = 0.5
 """Seconds between two looks at the runs."""

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 import tyro
 
-from experiments import paper_results
-from experiments.cells import by_seed, describe, mean_cell, numbers_cell, untrained_cell
 from experiments.command_line import explain
-from experiments.heads_table import heads_tables
-from experiments.libero_table import libero_tables
-from experiments.scores import (
+from experiments.report import paper_results
+from experiments.report.cells import by_seed, describe, mean_cell, numbers_cell, untrained_cell
+from experiments.report.heads import heads_tables
+from experiments.report.libero import libero_tables
+from experiments.report.scores import (
     NAMES,
     Pair,
     Trained,
@@ -24,8 +24,8 @@ from experiments.scores import (
     label,
     scripted,
 )
-from experiments.typeset import OURS, RANDOM, Cell, Table, latex, markdown, records
-from experiments.wiping_table import WIPING, wiping_tables
+from experiments.report.typeset import OURS, RANDOM, Cell, Table, latex, markdown, records
+from experiments.report.wiping import WIPING, wiping_tables
 
 LEVELS = ("none", "medium", "high")
 ALL_TASKS = "all tasks"

@@ -21,14 +21,14 @@ from rich.progress import track
 from rich.table import Table
 
 import envs
-from experiments import probe
 from experiments.command_line import explain
+from experiments.evaluation import probe
 from mummi.agent import nest
 from mummi.config import ModelConfig
-from mummi.episode import EpisodeWriter
+from mummi.data.episode import EpisodeWriter
 from mummi.modality import Modality
+from mummi.model.world_model import WorldModel
 from mummi.presets import preset
-from mummi.world_model import WorldModel
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -9,28 +9,29 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from envs.dropout import load_script
-from envs.parallel import ParallelEnvironments
-from experiments.agreement import Recording, agreement
+from envs.failures.script import load_script
+from envs.processes.parallel import ParallelEnvironments
 from experiments.batches import Batches
 from experiments.collector import Collector
 from experiments.command_line import Stop, explain, parse_config
-from experiments.evaluation import agent_actor, evaluation_environments, rollout
+from experiments.evaluation.agreement import Recording, agreement
+from experiments.evaluation.rollout import agent_actor, evaluation_environments, rollout
 from experiments.learner import Learner
 from experiments.progress import Averages, Progress, finite_means
-from experiments.start import (
+from experiments.runtime.start import (
     check_settings,
     lock,
     replay_folders,
     training_environments,
 )
-from mummi import devices, run
 from mummi.agent import Agent, AgentState
-from mummi.checkpoint import Checkpointer
 from mummi.config import Config
+from mummi.data.replay import recorded_step
 from mummi.imitation.record import is_imitation
-from mummi.logger import Logger, Silence
-from mummi.replay import recorded_step
+from mummi.runs import devices
+from mummi.runs import record as run
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.logger import Logger, Silence
 
 CATCH_UP = 20
 """Most updates between two environment steps, so that a resumed run stays responsive."""

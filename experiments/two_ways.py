@@ -20,9 +20,9 @@ from rich.progress import track
 from rich.table import Table
 
 from experiments.command_line import explain
-from mummi.imitation.chunk_config import Backbone, ChunkConfig, Objective
-from mummi.imitation.chunks import ChunkHead
-from mummi.imitation.heads import Percept, Sizes, Trajectory
+from mummi.imitation.chunks.config import Backbone, ChunkConfig, Objective
+from mummi.imitation.chunks.head import ChunkHead
+from mummi.imitation.heads.head import Percept, Sizes, Trajectory
 from mummi.imitation.metrics import jerk, mode_switch_rate
 
 matplotlib.use("Agg")

@@ -11,14 +11,15 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
-from mummi import devices, run
-from mummi.behavior import Behavior, Option, flatten_states
-from mummi.checkpoint import Checkpointer
 from mummi.config import Config
+from mummi.control.behavior import Behavior, Option, flatten_states
+from mummi.control.mpc import plan
 from mummi.modality import Modality
-from mummi.mpc import plan
-from mummi.rssm import State
-from mummi.world_model import WorldModel
+from mummi.model.rssm import State
+from mummi.model.world_model import WorldModel
+from mummi.runs import devices
+from mummi.runs import record as run
+from mummi.runs.checkpoint import Checkpointer
 
 
 class AgentState(NamedTuple):

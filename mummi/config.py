@@ -11,7 +11,7 @@ METHODS = {
     "cvrl": ("concat", "joint"),
 }
 """Method -> fusion of the sensors (poe: product of experts, concat) and objective, a key of
-``mummi.observation.OBJECTIVES``."""
+``mummi.model.objectives.OBJECTIVES``."""
 
 Preset = Literal["paper", "published", "modern", "laptop", "debug"]
 Method = Literal[*METHODS]

@@ -56,9 +56,9 @@ def test_dependencies_point_one_way(path):
     ("package", "name", "allowed"),
     [
         ("mummi", "envs.base.TimeStep", False),
-        ("mummi", "mummi.fusion", True),
+        ("mummi", "mummi.model.fusion", True),
         ("envs", "mummi.modality.Modality", True),
-        ("envs", "mummi.replay", False),
+        ("envs", "mummi.data.replay", False),
         ("envs", "mummi", False),
         ("envs", "jax.numpy", False),
         ("envs", "jaxtyping.Float", True),

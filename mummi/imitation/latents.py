@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array
 
 from mummi.agent import Agent
-from mummi.episode import Episode
-from mummi.imitation.heads import Percept, Sizes, Trajectory
+from mummi.data.episode import Episode
+from mummi.imitation.heads.head import Percept, Sizes, Trajectory
 from mummi.modality import Modality
-from mummi.perception import Belief
-from mummi.rssm import State
+from mummi.model.perception import Belief
+from mummi.model.rssm import State
 
 
 class View(NamedTuple):

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from mummi.imitation.imle.objectives import charbonnier
+from mummi.imitation.chunks.imle import charbonnier
 
 SWITCH = 0.2
 """Distance beyond which two chunks are two ways."""

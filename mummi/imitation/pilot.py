@@ -8,14 +8,14 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from mummi import run
 from mummi.agent import Agent
-from mummi.checkpoint import Checkpointer
-from mummi.episode import load_episode
+from mummi.data.episode import load_episode
 from mummi.imitation import record
-from mummi.imitation.heads import HEADS, Head
+from mummi.imitation.heads.head import HEADS, Head
 from mummi.imitation.latents import Latents
-from mummi.rssm import State
+from mummi.model.rssm import State
+from mummi.runs import record as run
+from mummi.runs.checkpoint import Checkpointer
 
 HEAD = "head.npz"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from mummi import run
-from mummi.imitation.heads import HEADS
+from mummi.imitation.heads.head import HEADS
+from mummi.runs import record as run
 
 FILE = "imitation.yaml"
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from mummi.networks import MLP
+from mummi.model.networks import MLP
 
 
 def attention_weights(

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mummi.imitation.retrieval.distance import chunks
 from mummi.imitation.retrieval.graph import CandidateSets, oracle
-from mummi.networks import MLP
+from mummi.model.networks import MLP
 
 _NEVER = -1e9
 """Score past the end of a set: its probability is exactly 0, and the entropy stays finite."""

@@ -1,0 +1,1 @@
+"""Scripts of sensor failure, and the rules they are made of."""

@@ -1,0 +1,1 @@
+"""Language-conditioned tasks of LIBERO."""

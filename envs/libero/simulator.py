@@ -1,0 +1,285 @@
+"""LIBERO's tasks on robosuite, without its rendering, its questions and its side effects."""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import logging
+import os
+import pathlib
+import pickle
+import tempfile
+import warnings
+import zipfile
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+
+from envs.table_wiping.simulator import global_numpy_random, load_controller_config
+
+from robosuite.utils.transform_utils import quat2axisangle  # isort: skip  (after its quiet import)
+
+SUITES = ("libero_spatial", "libero_object", "libero_goal")
+"""Suites of ten tasks each."""
+ASSETS = "MUMMI_LIBERO_ASSETS"
+"""Environment variable: a folder of LIBERO's assets, in place of the download."""
+REST = np.array([0.0] * 6 + [-1.0])
+"""The action that moves nothing and keeps the gripper open."""
+
+_FOLDERS = (
+    *("articulated_objects", "scenes", "stable_hope_objects", "stable_scanned_objects"),
+    *("textures", "turbosquid_objects"),
+)
+_CONFIG = "LIBERO_CONFIG_PATH"
+
+
+@contextlib.contextmanager
+def _private_config():
+    """Where the user has no file of LIBERO's settings: one that vanishes, so that LIBERO's modules
+    neither ask where to keep one nor write one into the user's home.
+    """
+    before = os.environ.get(_CONFIG)
+    if pathlib.Path(before or "~/.libero").expanduser().joinpath("config.yaml").exists():
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "config.yaml").write_text("{}\n")
+        os.environ[_CONFIG] = folder
+        try:
+            yield
+        finally:
+            del os.environ[_CONFIG]
+            if before is not None:
+                os.environ[_CONFIG] = before
+
+
+def _import_libero():
+    """The modules of LIBERO."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_private_config())
+        # gymnasium and LIBERO change the filters of warnings and of logging at import.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        stack.callback(logging.disable, level)
+        import libero.libero as package
+        import libero.libero.envs as environments
+        import libero.libero.envs.bddl_utils as bddl
+    return package, environments, bddl
+
+
+_package, _environments, _bddl = _import_libero()
+_ROOT = pathlib.Path(_package.__file__).parent
+
+
+class Task(NamedTuple):
+    """One task of a suite.
+
+    Attributes:
+        suite: one of ``SUITES``.
+        index: its number in the suite's official order, 0 to 9.
+        name: of its files, ``put_the_bowl_on_the_stove``.
+        problem: LIBERO's class of scenes.
+        instruction: the sentence of its BDDL file in lower case, which its demonstrations hold.
+        bddl: the file that defines it.
+    """
+
+    suite: str
+    index: int
+    name: str
+    problem: str
+    instruction: str
+    bddl: pathlib.Path
+
+    def initial_states(self) -> np.ndarray:
+        """The 50 official initial states, [50, 1 + nq + nv] float64: time, positions, velocities.
+
+        The files are archives of PyTorch that hold one pickled NumPy array.
+        """
+        path = _ROOT / "init_files" / self.suite / f"{self.name}.pruned_init"
+        with zipfile.ZipFile(path) as archive:
+            (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            return np.asarray(pickle.loads(archive.read(member)), np.float64)
+
+
+@functools.cache
+def suite_tasks(suite: str) -> tuple[Task, ...]:
+    """The ten tasks of a suite in the official order."""
+    # Loaded by its path: the package around it imports torch.
+    path = _ROOT / "benchmark" / "libero_suite_task_map.py"
+    spec = importlib.util.spec_from_file_location("libero_suite_task_map", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tasks = []
+    for index, name in enumerate(module.libero_task_map[suite]):
+        bddl = _ROOT / "bddl_files" / suite / f"{name}.bddl"
+        info = _bddl.get_problem_info(str(bddl))
+        sentence = info["language_instruction"].lower()
+        tasks.append(Task(suite, index, name, info["problem_name"], sentence, bddl))
+    return tuple(tasks)
+
+
+def use_assets() -> pathlib.Path:
+    """The folder of meshes and textures, which LIBERO is told to use.
+
+    It is what ``MUMMI_LIBERO_ASSETS`` names, or else what hf-libero finds or downloads into
+    ``~/.cache/libero/assets``.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or it lacks some of its subfolders.
+    """
+    if named := os.environ.get(ASSETS):
+        folder = pathlib.Path(named)
+    else:
+        with _private_config(), contextlib.redirect_stdout(io.StringIO()) as said:
+            folder = pathlib.Path(_package.get_assets_path())
+        if not folder.is_dir():
+            reason = said.getvalue().strip().splitlines()[-1:] or ["it gives no reason"]
+            raise FileNotFoundError(
+                f"LIBERO's assets could not be downloaded ({reason[0]}); "
+                f"set {ASSETS} to a folder that holds {', '.join(_FOLDERS)}"
+            )
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{ASSETS} is {named!r}, and there is no such folder")
+    if missing := [name for name in _FOLDERS if not (folder / name).is_dir()]:
+        raise FileNotFoundError(
+            f"the folder {str(folder)!r} of LIBERO's assets lacks {', '.join(missing)}"
+        )
+    _package._assets_path_cache = str(folder.resolve())
+    return folder
+
+
+class _WithoutSensors:
+    """robosuite asks every sensor at each of 25 substeps; here the state is read once a step."""
+
+    def _setup_observables(self):
+        return OrderedDict()
+
+
+class LiberoSimulator:
+    """One task of LIBERO: Panda, OSC_POSE at 20 Hz, reset without compiling the model again.
+
+    Physics, initial states, fixtures and success are LIBERO's own.
+
+    Args:
+        task: which one.
+
+    Attributes:
+        task: the same.
+        mujoco_model, mujoco_data: the simulation.
+
+    Raises:
+        FileNotFoundError: the assets are missing or incomplete.
+    """
+
+    def __init__(self, task: Task):
+        self.task = task
+        folder = use_assets()
+        original = _environments.TASK_MAPPING[task.problem]
+        # LIBERO compares the name of the class with that in the BDDL file.
+        kind = type(original.__name__, (_WithoutSensors, original), {})
+        try:
+            with global_numpy_random(np.random.SeedSequence(0)):
+                self._robosuite = kind(
+                    str(task.bddl),
+                    robots=["Panda"],
+                    controller_configs=load_controller_config(default_controller="OSC_POSE"),
+                    gripper_types="default",
+                    initialization_noise=None,
+                    use_camera_obs=False,
+                    has_renderer=False,
+                    has_offscreen_renderer=False,
+                    control_freq=20,
+                    ignore_done=True,
+                    hard_reset=False,
+                )
+        except (OSError, ValueError) as error:
+            raise FileNotFoundError(
+                f"the folder {str(folder)!r} of LIBERO's assets is incomplete: {error}"
+            ) from error
+        simulation = self._robosuite.sim
+        self.mujoco_model, self.mujoco_data = simulation.model._model, simulation.data._data
+        robot = self._robosuite.robots[0]
+        # robosuite's own prints a line at every step on which a limit is near.
+        robot.check_q_limits = lambda: False
+        self._joints = np.array(robot._ref_joint_pos_indexes)
+        self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
+        self._site = self._robosuite.robots[0].eef_site_id
+        self._states = task.initial_states()
+
+    def reset_to(self, initial_state: int, seed: np.random.SeedSequence) -> None:
+        """Starts from an official initial state; fixtures, which it lacks, follow from the seed."""
+        with global_numpy_random(seed):
+            self._robosuite.reset()
+        # The gripper closes by steps, which robosuite counts across episodes.
+        gripper = self._robosuite.robots[0].gripper
+        gripper.current_action = np.zeros(gripper.dof)
+        self.restore(self._states[initial_state])
+
+    def restore(self, state: np.ndarray) -> None:
+        """Puts time, positions and velocities back, as ``state`` gives them."""
+        self._robosuite.sim.set_state_from_flattened(state)
+        self._robosuite.sim.forward()
+        self._robosuite._post_process()
+
+    def step(self, action: np.ndarray) -> bool:
+        """Takes one control step, 50 ms; whether the goal holds after it."""
+        self._robosuite.step(action)
+        return self.success
+
+    @property
+    def success(self) -> bool:
+        """The goal of the BDDL file holds."""
+        return bool(self._robosuite._check_success())
+
+    @property
+    def state(self) -> np.ndarray:
+        """Time, positions and velocities, [1 + nq + nv] float64, as robosuite flattens them."""
+        return self._robosuite.sim.get_state().flatten()
+
+    @property
+    def joints(self) -> np.ndarray:
+        """Joint angles of the arm, [7], radians."""
+        return self.mujoco_data.qpos[self._joints]
+
+    @property
+    def fingers(self) -> np.ndarray:
+        """Positions of the two fingers, [2], metres; 0.04 and -0.04 are open."""
+        return self.mujoco_data.qpos[self._fingers]
+
+    @property
+    def hand(self) -> tuple[np.ndarray, np.ndarray]:
+        """The point between the fingertips [3], metres, and the hand's rotation [3, 3]."""
+        rotation = self.mujoco_data.site_xmat[self._site].reshape(3, 3)
+        return self.mujoco_data.site_xpos[self._site].copy(), rotation.copy()
+
+    @property
+    def hand_axis_angle(self) -> np.ndarray:
+        """The hand's orientation as LIBERO's files have it, axis times angle, [3], radians."""
+        w, x, y, z = self.mujoco_data.body("robot0_right_hand").xquat
+        return quat2axisangle(np.array([x, y, z, w]))
+
+    def position(self, name: str) -> np.ndarray:
+        """World coordinates of an object's, a fixture's or a region's origin, [3], metres."""
+        if name in self._robosuite.obj_body_id:
+            return self.mujoco_data.xpos[self._robosuite.obj_body_id[name]].copy()
+        return self.mujoco_data.site(name).xpos.copy()
+
+    def rotation(self, name: str) -> np.ndarray:
+        """Rotation of an object or a fixture, [3, 3]; its columns are its axes."""
+        body = self._robosuite.obj_body_id[name]
+        return self.mujoco_data.xmat[body].reshape(3, 3).copy()
+
+    def handle(self, drawer: str) -> np.ndarray:
+        """Centre of the bar of a drawer's handle, [3], metres: its foremost geom."""
+        model, data = self.mujoco_model, self.mujoco_data
+        body = model.body(drawer)
+        geoms = np.arange(body.geomadr[0], body.geomadr[0] + body.geomnum[0])
+        return data.geom_xpos[geoms[np.argmin(model.geom_pos[geoms, 1])]].copy()
+
+    @property
+    def of_interest(self) -> list[str]:
+        """Names of what the instruction is about, in its order."""
+        return self._robosuite.obj_of_interest

@@ -1,0 +1,261 @@
+"""LIBERO: a Panda arm does what an instruction says, seen by two cameras (Liu et al., 2023)."""
+
+import gc
+from collections.abc import Sequence
+
+import numpy as np
+
+from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
+from envs.libero.expert import LiberoExpert
+from envs.libero.instruction import embed
+from envs.libero.scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
+from envs.libero.simulator import REST, LiberoSimulator, suite_tasks
+from mummi.modality import Modality, require_can_fail
+
+HORIZON = 260
+"""Control steps of an episode at most, 13 seconds: those of RL4IL's comparison."""
+SETTLE = 10
+"""Control steps before an episode begins, in which objects that start in the air come to rest."""
+EVALUATION_STATES = range(25)
+"""Official initial states that evaluation starts from."""
+TRAINING_STATES = range(25, 50)
+"""Official initial states that training and demonstrations start from."""
+
+_VIEWS = {"agentview_rgb": AGENTVIEW, "wrist_rgb": WRIST}
+SENSORS = (*_VIEWS, "instruction", "proprio")
+"""Every sensor there is."""
+
+
+class Libero:
+    """A task of LIBERO, ``libero_spatial/3``, or all ten of a suite; an ``envs.base.Environment``.
+
+    The action is OSC_POSE's at 20 Hz: 5 cm along and 0.5 rad about each world axis stand for 1,
+    and the last of the 7 numbers opens (-1) or closes (1) the gripper.
+
+    Sensors: ``agentview_rgb`` and ``wrist_rgb`` [H, W, 3] uint8, from a camera before the robot
+    and one on its hand, upright and not mirrored (robosuite and the official demonstrations have
+    the bottom row first); ``instruction`` [E] float32, a unit vector, the same at every step, which
+    is told and cannot fail;
+    ``proprio`` [12] float32: joint angles in radians [7], positions of the fingers [2] and of the
+    point between them [3] in metres.
+
+    An episode starts from an official initial state, of which evaluation uses the first 25 and
+    training the last 25, after ten control steps in which objects come to rest. Cabinet, stove and
+    rack, which those states lack, are drawn by LIBERO from the seed. In training, task and state
+    are drawn; in evaluation episode e plays task e modulo 10 of a suite, and the states of each
+    task come in an order drawn from the seed, none twice before all were used. Another task is
+    another simulation, which takes a second to make and is kept: a suite's ten take 2 GB.
+
+    The reward is 1 at the step that reaches the goal of the task's BDDL file, which ends the
+    episode as a terminal step. ``info`` has ``success`` (1 then), ``task`` and ``initial_state``.
+
+    Args:
+        task: ``SUITE/INDEX`` or ``SUITE``.
+        seed: int or sequence of ints; tasks, initial states and fixtures follow from it.
+        image_size: height and width of the pictures, pixels; 128 is LIBERO's own.
+        background: ``none`` or ``natural``, which are one here: the scene's own walls and floor.
+        training: start from the states of training, not from those of evaluation.
+        action_repeat: control steps for each call of ``step``.
+        sensors: names of the modalities, in the order in which they are fused.
+        horizon: control steps of an episode, at most.
+        encoder: what embeds the instruction: minilm, clip, or a folder (``instruction.py``).
+        initial_state: index of the official initial state that every episode starts from, 0 to 49;
+            None draws it.
+        unseen: sensors that never deliver; of cameras, whose pictures are then not drawn, that
+            saves the time.
+
+    Raises:
+        ValueError: for a background that is a path, an unknown or repeated sensor, an action
+            repeat that is not a positive divisor of the horizon, no such initial state, or
+            ``unseen`` sensors that are not there or cannot fail.
+        FileNotFoundError: LIBERO's assets are missing or incomplete.
+    """
+
+    action_size = 7
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        seed: int | Sequence[int] = 0,
+        image_size: int = 128,
+        background: str = "none",
+        training: bool = True,
+        action_repeat: int = 1,
+        sensors: tuple[str, ...] = ("agentview_rgb", "wrist_rgb", "instruction"),
+        horizon: int = HORIZON,
+        encoder: str = "minilm",
+        initial_state: int | None = None,
+        unseen: tuple[str, ...] = (),
+    ):
+        if background not in ("none", "natural"):
+            raise ValueError(
+                f"background is {background!r}; {task} shows its own walls and floor and takes "
+                "only 'none' (or 'natural', the same here)"
+            )
+        check_action_repeat(action_repeat, horizon)
+        check_sensors(sensors, SENSORS)
+        if initial_state is not None and initial_state not in range(50):
+            raise ValueError(f"initial_state is {initial_state!r}; it must be from 0 to 49")
+        suite, _, index = task.partition("/")
+        self._tasks = suite_tasks(suite)[int(index) :][:1] if index else suite_tasks(suite)
+        self._instructions = None
+        size = 0
+        if "instruction" in sensors:
+            # All sentences of a suite, which its ten tasks then share.
+            sentences = tuple(t.instruction for t in suite_tasks(suite))
+            self._instructions = embed(sentences, encoder)
+            size = self._instructions.shape[1]
+        self.action_repeat = action_repeat
+        self.modalities = tuple(_modality(sensor, image_size, size) for sensor in sensors)
+        require_can_fail(unseen, self.modalities, " in unseen")
+        self._unseen = {m.name: m for m in self.modalities if m.name in unseen}
+        self._image_size, self._horizon = image_size, horizon
+        self._training, self._initial_state = training, initial_state
+        self._seed, self._episode = np.random.SeedSequence(seed), 0
+        self._control_step, self._over, self._success = 0, True, False
+        self._scenes: dict[int, tuple[LiberoSimulator, LiberoRenderer]] = {}
+        self._simulator = self._portrait = self._expert = None
+        self._play(self._tasks[0])
+
+    def reset(self) -> TimeStep:
+        """Starts a new episode."""
+        seed = np.random.SeedSequence(self._seed.entropy, spawn_key=(self._episode,))
+        start, scene = seed.spawn(2)
+        task, self._state = self._start(start)
+        self._episode += 1
+        self._play(task)
+        self._simulator.reset_to(self._state, scene)
+        for _ in range(SETTLE):
+            self._simulator.step(REST)
+        self._expert = LiberoExpert(self._simulator)
+        self._control_step, self._over, self._success = 0, False, False
+        return self._time_step()
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """Takes one action [7], clipped to [-1, 1], for ``action_repeat`` control steps.
+
+        Raises:
+            ValueError: for an action of another shape or with values that are not finite.
+            RuntimeError: when the episode is over, or none has begun.
+        """
+        if self._over:
+            raise RuntimeError("the episode is over; call reset before step")
+        action = checked_action(action, self.action_size)
+        for _ in range(self.action_repeat):
+            self._success = self._simulator.step(action)
+            self._control_step += 1
+            if self._success:
+                break
+        self._over = self._success or self._control_step >= self._horizon
+        return self._time_step()
+
+    def render(self, size: int) -> np.ndarray:
+        """The view of the camera before the robot, [size, size, 3] uint8."""
+        # Twice the size, then averaged, for smooth edges.
+        if self._portrait is None or self._portrait.size != 2 * size:
+            self._close_portrait()
+            self._portrait = LiberoRenderer(self._simulator.mujoco_model, 2 * size)
+        picture = self._portrait.view(self._simulator.mujoco_data, AGENTVIEW)
+        return picture.reshape(size, 2, size, 2, 3).mean((1, 3)).round().astype(np.uint8)
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """The physical state, float32, in world coordinates and metres.
+
+        ``hand`` [3], the point between the fingertips; ``joints`` [7] rad; ``fingers`` [2];
+        ``target`` [3], what the instruction names first.
+        """
+        simulator = self._simulator
+        state = {
+            "hand": simulator.hand[0],
+            "joints": simulator.joints,
+            "fingers": simulator.fingers,
+            "target": simulator.position(simulator.of_interest[0]),
+        }
+        return {name: np.asarray(value, np.float32) for name, value in state.items()}
+
+    def physics_state(self) -> np.ndarray:
+        """The simulator's time, positions and velocities, flat as robosuite has them."""
+        return self._simulator.state
+
+    def expert_action(self) -> np.ndarray:
+        """What the scripted expert does in the present state, [7] in [-1, 1].
+
+        To be asked once before each step; it remembers how far it has come.
+        """
+        return self._expert()
+
+    def close(self) -> None:
+        """Frees the simulations and their rendering contexts."""
+        self._close_portrait()
+        for _, renderer in self._scenes.values():
+            renderer.close()
+        self._scenes.clear()
+        # robosuite's objects refer to one another and would wait for the collector.
+        self._simulator = self._expert = None
+        gc.collect()
+
+    def _close_portrait(self):
+        if self._portrait is not None:
+            self._portrait.close()
+        self._portrait = None
+
+    def _start(self, seed):
+        """The task and the initial state of the next episode."""
+        random = np.random.default_rng(seed)
+        if self._training:
+            task, state = random.choice(len(self._tasks)), int(random.choice(TRAINING_STATES))
+        else:
+            turn, task = divmod(self._episode, len(self._tasks))
+            order = np.random.default_rng(self._seed).permutation(EVALUATION_STATES)
+            state = int(order[turn % len(order)])
+        if self._initial_state is not None:
+            state = self._initial_state
+        return self._tasks[task], state
+
+    def _play(self, task):
+        """Makes the simulation of a task, unless it was played before."""
+        if task.index not in self._scenes:
+            simulator = LiberoSimulator(task)
+            simplify(simulator.mujoco_model)
+            renderer = LiberoRenderer(simulator.mujoco_model, self._image_size)
+            self._scenes[task.index] = simulator, renderer
+        simulator, self._renderer = self._scenes[task.index]
+        if simulator is not self._simulator:
+            self._close_portrait()
+        self._simulator = simulator
+
+    def _time_step(self):
+        simulator = self._simulator
+        return TimeStep(
+            values={m.name: self._sensed(m.name) for m in self.modalities},
+            available={m.name: m.name not in self._unseen for m in self.modalities},
+            reward=float(self._success),
+            is_first=self._control_step == 0,
+            is_last=self._over,
+            is_terminal=self._success,
+            info={
+                "success": float(self._success),
+                "task": float(simulator.task.index),
+                "initial_state": float(self._state),
+            },
+        )
+
+    def _sensed(self, sensor):
+        simulator = self._simulator
+        if sensor in self._unseen:
+            return np.zeros(self._unseen[sensor].shape, self._unseen[sensor].dtype)
+        if sensor in _VIEWS:
+            return self._renderer.view(simulator.mujoco_data, _VIEWS[sensor])
+        if sensor == "instruction":
+            return self._instructions[simulator.task.index].copy()
+        state = simulator.joints, simulator.fingers, simulator.hand[0]
+        return np.concatenate(state).astype(np.float32)
+
+
+def _modality(sensor: str, image_size: int, instruction_size: int) -> Modality:
+    if sensor == "instruction":
+        return Modality(sensor, "embedding", (instruction_size,), can_fail=False)
+    if sensor == "proprio":
+        return Modality(sensor, "vector", (12,))
+    return Modality(sensor, "image", (image_size, image_size, 3))

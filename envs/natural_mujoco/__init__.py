@@ -1,0 +1,1 @@
+"""dm_control tasks with colour, depth and touch before moving backgrounds."""

@@ -1,0 +1,1 @@
+"""Cheap rendering without a display."""

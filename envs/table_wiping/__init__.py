@@ -1,0 +1,1 @@
+"""robosuite's Wipe with two cameras."""

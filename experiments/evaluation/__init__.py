@@ -1,0 +1,1 @@
+"""Rollouts of a trained agent and what they say."""

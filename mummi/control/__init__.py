@@ -1,0 +1,1 @@
+"""Behaviour on the latent state: actor-critic in imagination, planners."""

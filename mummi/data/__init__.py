@@ -1,0 +1,1 @@
+"""Episodes, the replay, and batches drawn from it."""

@@ -1,0 +1,1 @@
+"""Heads that predict chunks of actions: networks, objectives, training."""

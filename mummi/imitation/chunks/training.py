@@ -1,0 +1,146 @@
+"""Training of a chunk head on windows of demonstrations."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Int
+
+from mummi.imitation.chunks.config import ChunkConfig
+from mummi.imitation.chunks.network import ChunkNetwork, Inputs, Scale
+from mummi.imitation.heads.head import Report, Trajectory
+
+
+class TrainState(NamedTuple):
+    """All that an update changes."""
+
+    params: dict
+    average: dict
+    optimiser: optax.OptState
+    threshold: Array
+    update: Array
+
+
+def windows(
+    lengths: Sequence[int], observe: int, predict: int
+) -> tuple[Int[np.ndarray, "N S"], Int[np.ndarray, "N T"]]:
+    """Rows of history and of chunk for each step of episodes that lie one after another.
+
+    A history reaches ``observe`` steps back and repeats the first one before the episode; a chunk
+    reaches ``predict`` steps on from the step itself and repeats the last one after the episode.
+    """
+    ends = np.cumsum(lengths)
+    first, last = (np.repeat(x, lengths)[:, None] for x in (ends - lengths, ends - 1))
+    step = np.arange(ends[-1])[:, None]
+    history = np.maximum(step + np.arange(1 - observe, 1), first)
+    return history, np.minimum(step + np.arange(predict), last)
+
+
+def gather(
+    network: ChunkNetwork, trajectories: Sequence[Trajectory]
+) -> tuple[Inputs, np.ndarray, list[int]]:
+    """Inputs [N, ...] and actions [N, A] of all steps, and the lengths of the episodes.
+
+    Raises:
+        ValueError: no demonstration; one that is shorter than T_a, of other sizes than the head
+            was built for, or not finite, by its number.
+    """
+    if not trajectories:
+        raise ValueError("no demonstrations: a head needs at least one")
+    parts, actions = [], []
+    example = network.blank(1)
+    for number, trajectory in enumerate(trajectories):
+        action = np.asarray(trajectory.action, np.float32)
+        inputs = jax.tree.map(np.asarray, network.inputs(trajectory.percept))
+        name = f"demonstration {number}"
+        if action.ndim != 2 or action.shape[1] != network.sizes.action:
+            raise ValueError(f"{name} has actions {action.shape}, not [T, {network.sizes.action}]")
+        if len(action) < network.config.execute:
+            raise ValueError(
+                f"{name} has {len(action)} steps, fewer than a chunk's execute "
+                f"{network.config.execute}"
+            )
+        for leaf, like in zip(jax.tree.leaves(inputs), jax.tree.leaves(example), strict=True):
+            if leaf.shape != (len(action), *like.shape[1:]):
+                wanted = (len(action), *like.shape[1:])
+                raise ValueError(f"{name} has percepts {leaf.shape} where {wanted} are expected")
+        for leaf in (action, *jax.tree.leaves(inputs)):
+            if not np.isfinite(leaf).all():
+                raise ValueError(f"{name} holds a value that is not finite")
+        parts.append(inputs)
+        actions.append(action)
+    inputs = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return inputs, np.concatenate(actions), [len(action) for action in actions]
+
+
+def optimiser(config: ChunkConfig) -> optax.GradientTransformation:
+    """AdamW with warm-up, cosine decay to 0 and a clipped gradient."""
+    warmup = min(config.warmup, config.updates - 1)
+    rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, config.updates)
+    adam = optax.adamw(rate, weight_decay=config.weight_decay)
+    return optax.chain(optax.clip_by_global_norm(config.clip), adam)
+
+
+def train(
+    network: ChunkNetwork, trajectories: Sequence[Trajectory], seed: int, report: Report
+) -> tuple[dict, dict[str, Scale]]:
+    """Averaged parameters and scales after ``config.updates`` updates.
+
+    Raises:
+        ValueError: as ``gather`` does.
+        FloatingPointError: the loss is no longer finite.
+    """
+    c = network.config
+    inputs, actions, lengths = gather(network, trajectories)
+    scales = network.fit_scales(inputs, actions)
+    chunks = scales["action"].normalise(actions).astype(np.float32)
+    rows = windows(lengths, c.observe, c.predict)
+    data = jax.device_put((inputs, chunks, *rows, scales))
+    transformation = optimiser(c)
+    key = jax.random.PRNGKey(seed)
+
+    @jax.jit
+    def start():
+        params = network.init(jax.random.fold_in(key, 0))
+        threshold = jnp.float32(c.least_threshold)
+        average = jax.tree.map(jnp.copy, params)
+        return TrainState(params, average, transformation.init(params), threshold, jnp.int32(0))
+
+    def step(state, data):
+        inputs, chunks, history, future, scales = data
+        of_rows, of_loss = jax.random.split(jax.random.fold_in(key, state.update + 1))
+        rows = jax.random.randint(of_rows, (c.batch,), 0, len(chunks))
+        seen = jax.tree.map(lambda x: x[history[rows]], inputs)
+
+        def loss(params):
+            value, threshold, metrics = network.loss(
+                params, scales, seen, chunks[future[rows]], of_loss, state.threshold
+            )
+            return value, (threshold, metrics | {"loss": value})
+
+        gradient, (threshold, metrics) = jax.grad(loss, has_aux=True)(state.params)
+        change, optimiser_state = transformation.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, change)
+        decay = 1 - (1 + state.update.astype(jnp.float32)) ** -c.average
+        average = optax.incremental_update(params, state.average, 1 - decay)
+        metrics["gradient"] = optax.tree.norm(gradient)
+        return TrainState(params, average, optimiser_state, threshold, state.update + 1), metrics
+
+    update, state, gathered = jax.jit(step, donate_argnums=0), start(), []
+    for number in range(1, c.updates + 1):
+        state, metrics = update(state, data)
+        gathered.append(metrics)
+        if number % c.report_every and number != c.updates:
+            continue
+        means = {name: float(np.mean([m[name] for m in gathered])) for name in metrics}
+        if not np.isfinite(means["loss"]):
+            raise FloatingPointError(
+                f"the loss of {c.objective} is {means['loss']} before update {number}: "
+                f"lower learning_rate {c.learning_rate}"
+            )
+        report(number, means)
+        gathered.clear()
+    return jax.tree.map(np.asarray, state.average), scales

@@ -1,0 +1,1 @@
+"""Action heads: their interface, and the small ones."""

@@ -1,0 +1,164 @@
+"""What every action head is given and offers, and the table of heads by name."""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Array
+
+from mummi.modality import Modality
+
+
+class Percept(NamedTuple):
+    """What a head sees of one step; leading axes [T] in a trajectory, [B] when acting.
+
+    Attributes:
+        feature: latent state [h, s^c, s^f] of the frozen world model, float32 [..., F].
+        embeddings: what each sensor alone says, float32 [..., E_m]; zeros where it is missing.
+        values: the sensors' raw values [..., *shape]; anything where one is missing.
+        available: did each sensor deliver, bool [...].
+    """
+
+    feature: Array | np.ndarray
+    embeddings: Mapping[str, Array | np.ndarray]
+    values: Mapping[str, Array | np.ndarray]
+    available: Mapping[str, Array | np.ndarray]
+
+
+class Trajectory(NamedTuple):
+    """A demonstration as a head sees it: ``action[t]`` [T, A] follows ``percept[t]``.
+
+    Attributes:
+        percept: what was seen.
+        action: what the demonstrator wanted.
+        executed: what was done, [T, A], where that is something else.
+    """
+
+    percept: Percept
+    action: np.ndarray
+    executed: np.ndarray | None = None
+
+    @property
+    def recording(self) -> np.ndarray:
+        """What leads along the same path when it is played in open loop, [T, A].
+
+        What was wanted would not: it holds answers to disturbances that do not come again.
+        """
+        return self.action if self.executed is None else self.executed
+
+
+class Sizes(NamedTuple):
+    """What a head is built for: the sensors and the sizes F, E_m and A."""
+
+    modalities: tuple[Modality, ...]
+    feature: int
+    embeddings: Mapping[str, int]
+    action: int
+
+
+Report = Callable[[int, dict[str, float]], None]
+"""Takes the number of an update and its metrics."""
+
+
+def no_report(update: int, metrics: dict[str, float]) -> None:
+    """Reports to nobody."""
+
+
+@runtime_checkable
+class Head(Protocol):
+    """Chooses actions in the environment's scale, learned from demonstrations.
+
+    A head is built as ``Head(config, sizes)``; its ``act`` follows ``fit`` or ``restore``.
+    """
+
+    def __init__(self, config: Any, sizes: Sizes): ...
+
+    def fit(
+        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+    ) -> None:
+        """Learns from scratch.
+
+        Raises:
+            ValueError: demonstrations that this head cannot learn from.
+        """
+
+    def reset(self, batch: int) -> Any:
+        """What the head remembers before the first step of ``batch`` robots."""
+
+    def act(
+        self, carry: Any, percept: Percept, is_first: np.ndarray, key: Array
+    ) -> tuple[np.ndarray, Any]:
+        """Actions float32 [B, A] for a percept [B]; ``is_first`` bool [B] forgets a robot's past.
+
+        ``key`` is a JAX key of this step's own. Returns the actions and the new carry.
+        """
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that ``fit`` learned, as arrays by name."""
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes what ``arrays`` of a head with the same config and sizes gave."""
+
+
+class HeadKind(NamedTuple):
+    """Where a head is defined, and its defaults.
+
+    Attributes:
+        module, head, config: its module, class and config dataclass.
+        fields: of the config, that make the kind.
+        presets: fields that some presets of ``mummi.presets`` change, by their names.
+        blind: it reads no sensor, so that none can be missing.
+    """
+
+    module: str
+    head: str
+    config: str
+    fields: Mapping[str, Any] = {}
+    presets: Mapping[str, Mapping[str, Any]] = {}
+    blind: bool = False
+
+    def default(self, preset: str = "paper") -> Any:
+        """The config that the head has without flags in a run of ``preset``."""
+        fields = {**self.fields, **self.presets.get(preset, {})}
+        return getattr(importlib.import_module(self.module), self.config)(**fields)
+
+    def build(self, config: Any, sizes: Sizes) -> Head:
+        """The head, untrained."""
+        return getattr(importlib.import_module(self.module), self.head)(config, sizes)
+
+
+_CHUNKS = {
+    "laptop": {
+        "observe": 2, "predict": 8, "execute": 2, "width": 128, "blocks": 2, "heads": 4,
+        "features": 32, "unet_widths": (32, 64), "updates": 2_000, "batch": 32,
+        "learning_rate": 1e-3, "warmup": 100,
+    },
+    "debug": {
+        "observe": 2, "predict": 4, "execute": 2, "width": 16, "blocks": 1, "heads": 2,
+        "features": 8, "unet_widths": (8,), "updates": 3, "batch": 8, "samples": 3, "steps": 2,
+        "noise_steps": 4,
+    },
+}  # fmt: skip
+"""The papers' sizes are for a graphics card; these train on a CPU in minutes and seconds."""
+
+
+def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
+    fields = {"objective": objective, "backbone": backbone} | fields
+    return HeadKind("mummi.imitation.chunks.head", "ChunkHead", "ChunkConfig", fields, _CHUNKS)
+
+
+HEADS: dict[str, HeadKind] = {
+    "bc": HeadKind("mummi.imitation.heads.bc", "BehaviourCloning", "BCConfig"),
+    "knn": HeadKind("mummi.imitation.heads.knn", "NearestNeighbours", "KNNConfig"),
+    "replay": HeadKind("mummi.imitation.heads.replay", "RandomReplay", "ReplayConfig", blind=True),
+    "retrieval": HeadKind(
+        "mummi.imitation.heads.retrieval", "RetrievalHead", "RetrievalHeadConfig"
+    ),
+    "mse": _chunks("mse", observe=2),
+    "imle": _chunks("imle", observe=2, samples=20, choice="smoothness"),
+    "mirror": _chunks("mirror", "performer"),
+    "diffusion": _chunks("diffusion", observe=2, candidates=1),
+    "flow": _chunks("flow", observe=2, candidates=1),
+}
+"""Head by name; each is imported when it is asked for."""

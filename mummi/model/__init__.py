@@ -1,0 +1,1 @@
+"""The world model: sensors to belief, latent dynamics, losses."""

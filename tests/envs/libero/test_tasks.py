@@ -1,0 +1,318 @@
+"""LIBERO: sensors, initial states, success, seeds and pictures, on the real simulator."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import envs
+from experiments import evaluate
+from mummi.runs.logger import read_metrics
+from tests.support import tiny
+from tests.support.libero_here import needs_libero
+
+pytestmark = needs_libero
+FORWARD = np.array([0.3, 0.1, -0.7, 0, 0, 0, -1])
+
+
+def make(task, **changes):
+    return envs.make(task, **{"image_size": 16} | changes)
+
+
+def play(environment, steps=5):
+    """The first step of an episode and those after some actions."""
+    return [environment.reset(), *(environment.step(FORWARD) for _ in range(steps))]
+
+
+def require_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        assert a.info == b.info and a.reward == b.reward
+        for name in a.values:
+            np.testing.assert_array_equal(a.values[name], b.values[name])
+
+
+@pytest.fixture(scope="module")
+def soup():
+    """A task of the fastest suite, seen by every sensor."""
+    names = ("agentview_rgb", "wrist_rgb", "instruction", "proprio")
+    made = make("libero_object/0", seed=3, image_size=64, sensors=names)
+    yield made
+    made.close()
+
+
+def test_values_are_as_declared_and_the_instruction_cannot_fail(soup):
+    assert [m.name for m in soup.modalities if not m.can_fail] == ["instruction"]
+    for step in play(soup, 2):
+        assert list(step.values) == [m.name for m in soup.modalities]
+        assert all(step.available.values())
+        for modality in soup.modalities:
+            value = step.values[modality.name]
+            assert value.shape == modality.shape and value.dtype == modality.dtype
+        assert step.values["agentview_rgb"].std() > 20 < step.values["wrist_rgb"].std()
+        assert np.linalg.norm(step.values["instruction"]) == pytest.approx(1, abs=1e-5)
+    proprio, truth = step.values["proprio"], soup.truth()
+    np.testing.assert_array_equal(proprio[:7], truth["joints"])
+    np.testing.assert_array_equal(proprio[9:], truth["hand"])
+
+
+@pytest.mark.parametrize("suite", ["libero_spatial", "libero_object", "libero_goal"])
+def test_the_expert_earns_one_reward_in_a_task_of_each_suite(suite):
+    environment = make(f"{suite}/8", sensors=("proprio",), horizon=200)
+    step, rewards = environment.reset(), []
+    while not step.is_last:
+        action = environment.expert_action()
+        assert action.shape == (7,) and np.abs(action).max() <= 1
+        step = environment.step(action)
+        rewards.append(step.reward)
+    environment.close()
+    assert step.is_terminal and step.info["success"] == 1
+    assert rewards == [0.0] * (len(rewards) - 1) + [1.0]
+    with pytest.raises(RuntimeError, match="the episode is over"):
+        environment.step(action)
+
+
+def test_an_episode_follows_from_its_seed_alone():
+    before = np.random.get_state()[1].copy()
+    one, other = (make("libero_goal/8", seed=(5, 6)) for _ in range(2))
+    first, second = play(one), play(one)
+    require_same(first, play(other, 5))
+    require_same(second, play(other, 5))
+    assert not np.array_equal(first[0].values["wrist_rgb"], second[0].values["wrist_rgb"])
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
+    one.close()
+    other.close()
+
+
+def test_evaluation_and_training_start_from_different_official_states():
+    from envs.libero.simulator import suite_tasks
+
+    environment = make("libero_object/4", seed=1, training=False, sensors=("proprio",))
+    states = [environment.reset().info["initial_state"] for _ in range(26)]
+    assert sorted(states[:25]) == list(range(25)) and states[25] in range(25)
+    environment.close()
+    environment = make("libero_object/4", seed=1, sensors=("proprio",))
+    drawn = {environment.reset().info["initial_state"] for _ in range(8)}
+    assert drawn <= set(range(25, 50)) and len(drawn) > 3
+    environment.close()
+    chosen = make("libero_object/4", initial_state=7, sensors=("proprio",))
+    assert chosen.reset().info["initial_state"] == 7
+    # After settling, what lies flat is where the official state has it, to the centimetre.
+    official = suite_tasks("libero_object")[4].initial_states()
+    assert official.shape == (50, 110)
+    np.testing.assert_allclose(chosen.physics_state()[1:8], official[7, 1:8], atol=0.05)
+    chosen.close()
+
+
+def test_a_suite_goes_through_its_tasks_in_order_and_names_each():
+    from envs.libero.instruction import embed
+    from envs.libero.simulator import suite_tasks
+
+    environment = make("libero_goal", seed=2, training=False)
+    tasks = suite_tasks("libero_goal")
+    for index in range(2):
+        step = environment.reset()
+        assert step.info["task"] == index
+        expected = embed((tasks[index].instruction,))[0]
+        np.testing.assert_allclose(step.values["instruction"], expected, atol=1e-6)
+    assert tasks[0].instruction == "open the middle layer of the drawer"
+    environment.close()
+    drawn = make("libero_goal", seed=4, sensors=("proprio",))
+    assert len({drawn.reset().info["task"] for _ in range(3)}) > 1
+    drawn.close()
+
+
+def test_pictures_are_liberos_own_turned_upright(soup):
+    """Against robosuite's rendering, whose rows come bottom first, in the same state."""
+    from envs.libero.simulator import suite_tasks
+    from libero.libero.envs import OffScreenRenderEnv  # isort: skip
+
+    soup.reset()
+    ours = soup.step(FORWARD).values
+    task = suite_tasks("libero_object")[0]
+    original = OffScreenRenderEnv(
+        bddl_file_name=str(task.bddl), camera_heights=64, camera_widths=64
+    )
+    original.reset()
+    seen = original.set_init_state(soup.physics_state())
+    for name, key in (("agentview_rgb", "agentview"), ("wrist_rgb", "robot0_eye_in_hand")):
+        picture = seen[f"{key}_image"].astype(float)
+        turned = {
+            "as it is": picture,
+            "upright": picture[::-1],
+            "mirrored": picture[:, ::-1],
+            "turned": picture[::-1, ::-1],
+        }
+        errors = {how: np.abs(ours[name] - there).mean() for how, there in turned.items()}
+        assert min(errors, key=errors.get) == "upright"
+        assert errors["upright"] < 0.6 * min(v for k, v in errors.items() if k != "upright")
+    original.close()
+
+
+def test_fewer_faces_change_neither_physics_nor_much_of_the_picture():
+    from envs.libero.scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
+    from envs.libero.simulator import LiberoSimulator, suite_tasks
+
+    pictures, states, faces = [], [], []
+    for few in (False, True):
+        simulator = LiberoSimulator(suite_tasks("libero_object")[2])
+        if few:
+            simplify(simulator.mujoco_model)
+        simulator.reset_to(3, np.random.SeedSequence(0))
+        for _ in range(12):
+            simulator.step(FORWARD)
+        renderer = LiberoRenderer(simulator.mujoco_model, 128)
+        views = [renderer.view(simulator.mujoco_data, name) for name in (AGENTVIEW, WRIST)]
+        pictures.append(np.stack(views).astype(int))
+        states.append(simulator.state)
+        faces.append(simulator.mujoco_model.mesh_facenum.sum())
+        renderer.close()
+    np.testing.assert_array_equal(*states)
+    assert faces[1] < faces[0] / 3
+    assert np.abs(pictures[0] - pictures[1]).mean() < 3
+
+
+def test_a_task_that_is_played_again_is_as_if_it_were_made_anew(monkeypatch):
+    from envs.libero import tasks as libero
+
+    made, simulator = [], libero.LiberoSimulator
+    monkeypatch.setattr(
+        libero, "LiberoSimulator", lambda task: made.append(task) or simulator(task)
+    )
+    environments = [make("libero_goal", seed=2, training=False, image_size=32) for _ in range(2)]
+    for environment in environments:
+        environment._tasks = environment._tasks[:2]
+    kept, fresh = environments
+    episodes = [play(kept, 3) for _ in range(3)]
+    assert len(made) == 3 and [e[0].info["task"] for e in episodes] == [0, 1, 0]
+    fresh._episode = 2
+    require_same(episodes[2], play(fresh, 3))
+    assert not np.array_equal(
+        episodes[0][0].values["agentview_rgb"], episodes[2][0].values["agentview_rgb"]
+    )
+    first = kept.render(24)
+    play(kept, 1)
+    assert not np.array_equal(kept.render(24), first)
+    kept.close()
+    fresh.close()
+
+
+def test_several_environments_in_one_process_do_not_disturb_each_other():
+    one = make("libero_object/3", seed=3, image_size=32)
+    alone = one.reset().values["agentview_rgb"]
+    other = make("libero_goal/2", seed=1, image_size=48)
+    other.reset()
+    one.close()
+    again = make("libero_object/3", seed=3, image_size=32)
+    other.step(FORWARD)
+    other.close()
+    np.testing.assert_array_equal(again.reset().values["agentview_rgb"], alone)
+    assert again.render(40).shape == (40, 40, 3)
+    again.close()
+
+
+def test_a_camera_that_is_not_seen_changes_nothing_else(monkeypatch):
+    whole, half = (
+        make("libero_object/2", seed=1),
+        make("libero_object/2", seed=1, unseen=["wrist_rgb"]),
+    )
+    drawn, view = [], half._renderer.view
+    monkeypatch.setattr(
+        half._renderer, "view", lambda data, name: drawn.append(name) or view(data, name)
+    )
+    for one, other in zip(play(whole, 3), play(half, 3), strict=True):
+        assert (one.info, one.reward) == (other.info, other.reward)
+        for name in ("agentview_rgb", "instruction"):
+            np.testing.assert_array_equal(one.values[name], other.values[name])
+        assert not other.values["wrist_rgb"].any() and one.values["wrist_rgb"].any()
+        assert other.available == one.available | {"wrist_rgb": False}
+    assert set(drawn) == {"agentview"}
+    whole.close()
+    half.close()
+
+
+def test_an_episode_ends_at_the_horizon():
+    environment = make("libero_object/1", horizon=6, action_repeat=2, sensors=("proprio",))
+    environment.reset()
+    steps = [environment.step(np.zeros(7)) for _ in range(3)]
+    assert [step.is_last for step in steps] == [False, False, True]
+    assert not steps[-1].is_terminal and steps[-1].info["success"] == 0
+    environment.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"background": "clips"}, "background is 'clips'"),
+        ({"action_repeat": 7}, "action_repeat is 7; it must be a positive divisor of 260"),
+        ({"sensors": ("depth",)}, "choose at least one, each once, of agentview_rgb, wrist_rgb"),
+        ({"initial_state": 50}, "initial_state is 50; it must be from 0 to 49"),
+        ({"encoder": "no/such"}, "unknown encoder 'no/such'"),
+        ({"unseen": ["wrist"]}, "unknown modality 'wrist' in unseen, did you mean 'wrist_rgb'"),
+        ({"unseen": ["instruction"]}, "modality 'instruction' in unseen cannot fail"),
+    ],
+)
+def test_bad_arguments_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make("libero_object/0", **changes)
+
+
+def test_a_bad_action_is_refused(soup):
+    soup.reset()
+    for action in (np.zeros(6), np.full(7, np.nan)):
+        with pytest.raises(ValueError, match="it must be 7 finite numbers"):
+            soup.step(action)
+
+
+def test_missing_assets_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUMMI_LIBERO_ASSETS", str(tmp_path / "no"))
+    with pytest.raises(FileNotFoundError, match=r"MUMMI_LIBERO_ASSETS is '.*no'"):
+        make("libero_object/0")
+    for name in ("articulated_objects", "scenes", "stable_hope_objects", "textures"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("MUMMI_LIBERO_ASSETS", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="lacks stable_scanned_objects, turbosquid_objects"):
+        make("libero_object/0")
+    (tmp_path / "stable_scanned_objects").mkdir()
+    (tmp_path / "turbosquid_objects").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"assets is incomplete: .*libero_floor_base_style"):
+        make("libero_object/0")
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_a_task_trains_resumes_and_evaluates(tmp_path, monkeypatch):
+    flags = ("--image-size", "32", "--env.horizon", "20", "--action-repeat", "1")
+    flags += ("--prefill", "20", "--updates-per-1000", "50", "--missing", "medium")
+    tiny.run(tmp_path, *flags, "--steps", "40", task="libero_object/7")
+    settings = tiny.run(tmp_path, *flags, "--steps", "60", task="libero_object/7")
+    made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
+    assert made[-1] == (60, tiny.worth(settings))
+    arguments = evaluate.Arguments(str(tmp_path), drop=("wrist_rgb",), episodes=1, agreement=False)
+    made, unseen = evaluate.evaluation_environments, []
+    monkeypatch.setattr(
+        evaluate,
+        "evaluation_environments",
+        lambda *args, **changes: unseen.append(changes["unseen"]) or made(*args, **changes),
+    )
+    results = evaluate.evaluate(arguments)
+    assert unseen == [(), ("wrist_rgb",)]
+    missing = [result.missing[0] for result in results.values()]
+    assert missing == pytest.approx([0, 1 / 3])
+    assert [result.lengths for result in results.values()] == [[20]] * len(results)
+    assert all(set(result.last) == {"success"} for result in results.values())
+    assert all(info["task"] == 7 for result in results.values() for info in result.info)
+
+
+def test_nothing_is_asked_and_nothing_is_left_in_the_users_home(tmp_path):
+    script = "import sys, envs.libero.tasks; assert 'torch' not in sys.modules; print('imported')"
+    settings = {k: v for k, v in os.environ.items() if k != "LIBERO_CONFIG_PATH"}
+    child = subprocess.run(
+        [sys.executable, "-c", script],
+        env=settings | {"HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert child.stdout.strip() == "imported", child.stderr
+    assert not (tmp_path / ".libero").exists()

@@ -1,0 +1,206 @@
+"""Collecting demonstrations: aligned, resumable without a trace, from every kind of policy."""
+
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from experiments import collect
+from experiments.collect import main
+from experiments.evaluation import views
+from mummi.imitation.demonstrations import Demonstrations
+from tests.support import tiny
+
+DUMMY = ("--task", "dummy", "--image-size", "8")
+
+
+def load(path) -> list:
+    with Demonstrations(path) as demonstrations:
+        return list(demonstrations)
+
+
+def require_same(one, other) -> None:
+    one, other = load(one), load(other)
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a.actions, b.actions)
+        np.testing.assert_array_equal(a.rewards, b.rewards)
+        for name in a.values:
+            np.testing.assert_array_equal(a.values[name], b.values[name])
+
+
+def message(capsys, *flags) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(flags))
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_each_action_stands_beside_what_was_seen_before_it(tmp_path, capsys):
+    path = tmp_path / "dummy.hdf5"
+    flags = ("--policy", "random", "--episodes", "3", "--action-repeat", "2")
+    main([*DUMMY, *flags, "--out", str(path)])
+    made = load(path)
+    for there in made:
+        steps = there.values["vector"][:, 0]
+        assert steps.tolist() == list(range(20))
+        assert there.values["image"][:, 0, 0, 0].tolist() == list(range(20))
+        # The dummy task shows the sum of the action that led to what it shows.
+        np.testing.assert_allclose(
+            there.values["vector"][1:, 3], there.actions[:-1].sum(1), rtol=1e-5
+        )
+        np.testing.assert_allclose(there.rewards, 2 * there.actions.mean(1), rtol=1e-5)
+        assert there.dones.tolist() == [False] * 19 + [True]
+        assert there.attributes["success"] == 1 and not there.attributes["is_terminal"]
+        assert np.abs(there.actions).max() <= 1 and there.states is None
+    assert not np.array_equal(made[0].actions, made[1].actions)
+    returns = [there.rewards.sum() for there in made]
+    said = f"3 demonstrations, return {np.mean(returns):.4g} ± {np.std(returns):.2g}, steps 20 ± 0"
+    assert f"{said}, success 1 ± 0" in capsys.readouterr().out
+    with Demonstrations(path) as demonstrations:
+        assert [m.kind for m in demonstrations.modalities] == [
+            *("image", "depth", "vector", "embedding")
+        ]
+        settings = demonstrations.attributes["env_args"]
+        assert settings["env_name"] == "dummy" and settings["policy"] == "random"
+        assert settings["env_kwargs"] == {
+            "image_size": 8,
+            "background": "natural",
+            "action_repeat": 2,
+        }
+
+
+def test_episodes_do_not_depend_on_where_it_stopped_nor_on_how_many_run_at_once(tmp_path):
+    at_once, in_parts, parallel = (tmp_path / f"{n}.hdf5" for n in ("once", "parts", "parallel"))
+    flags = [*DUMMY, "--policy", "random", "--seed", "4"]
+    main([*flags, "--episodes", "3", "--out", str(at_once)])
+    for episodes in ("1", "3", "3"):
+        main([*flags, "--episodes", episodes, "--out", str(in_parts)])
+    main([*flags, "--episodes", "3", "--envs", "2", "--out", str(parallel)])
+    require_same(at_once, in_parts)
+    require_same(at_once, parallel)
+
+
+def test_with_noise_the_experts_own_action_is_recorded(tmp_path):
+    path = tmp_path / "dummy.hdf5"
+    main([*DUMMY, "--noise", "0.5", "--episodes", "2", "--env.length", "60", "--out", str(path)])
+    made = load(path)
+    np.testing.assert_array_equal(np.stack([m.actions for m in made]), np.ones((2, 60, 2)))
+    executed = np.stack([m.values["vector"][1:, 3] for m in made])
+    # The expert's action is 1, so noise above it is clipped: half of the draws of each dimension.
+    assert executed.max() == 2 and np.mean(executed == 2) == pytest.approx(0.25, abs=0.12)
+    # Two dimensions of mean 2 - 2 * 0.5 / sqrt(2 pi).
+    assert executed.mean() == pytest.approx(2 - 1 / np.sqrt(2 * np.pi), abs=0.12)
+    assert not np.array_equal(executed[0], executed[1])
+    # What was executed is there, too, for the world model.
+    done = np.stack([m.executed for m in made])
+    np.testing.assert_allclose(done[:, :-1].sum(-1), executed, rtol=1e-5)
+    view = views.as_recorded(made[0], ())
+    np.testing.assert_array_equal(view.actions, made[0].executed)
+    np.testing.assert_array_equal(view.wanted, made[0].actions)
+
+
+def test_a_draw_of_the_noise_lasts_its_steps_and_the_file_says_so(tmp_path):
+    path = tmp_path / "dummy.hdf5"
+    flags = [*DUMMY, "--noise", "0.5", "--noise-steps", "4", "--env.length", "30"]
+    main([*flags, "--episodes", "2", "--out", str(path)])
+    for there in load(path):
+        held = there.executed[:28].reshape(7, 4, 2)
+        assert (held == held[:, :1]).all() and len(np.unique(held[:, 0, 0])) > 2
+    with Demonstrations(path) as demonstrations:
+        assert demonstrations.attributes["env_args"]["noise_steps"] == 4
+    whole = tmp_path / "calm.hdf5"
+    main([*DUMMY, "--episodes", "1", "--out", str(whole)])
+    assert load(whole)[0].executed is None
+    with Demonstrations(whole) as demonstrations:
+        assert "noise_steps" not in demonstrations.attributes["env_args"]
+
+
+def test_a_killed_command_goes_on_as_if_nothing_had_happened(tmp_path):
+    whole, killed = tmp_path / "whole.hdf5", tmp_path / "killed.hdf5"
+    flags = [*DUMMY, "--policy", "random", "--episodes", "60", "--out"]
+    child = tiny.start("experiments.collect", *flags, str(killed))
+    folder = tmp_path / "killed.hdf5.parts"
+    try:
+        while not (folder / "demo_1.hdf5").exists() and child.poll() is None:
+            time.sleep(0.01)
+    finally:
+        child.kill()
+        said, _ = child.communicate()
+    assert (folder / "demo_1.hdf5").exists(), said
+    done = len(list(folder.glob("demo_*.hdf5")))
+    assert 2 <= done < 60 and not killed.exists()
+    more = str(done + 2)
+    flags[-2] = more
+    main([*flags, str(killed)])
+    main([*flags, str(whole)])
+    require_same(whole, killed)
+    assert not folder.exists()
+
+
+def test_ctrl_c_keeps_whole_episodes_only(tmp_path, monkeypatch):
+    class Stop:
+        """Asks to stop in the middle of the second episode."""
+
+        asked = 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        @property
+        def requested(self):
+            self.asked += 1
+            return self.asked > 33
+
+    path = tmp_path / "dummy.hdf5"
+    monkeypatch.setattr(collect, "Stop", Stop)
+    with pytest.raises(SystemExit) as stop:
+        main([*DUMMY, "--policy", "random", "--episodes", "3", "--out", str(path)])
+    assert stop.value.code == 130 and len(load(path)) == 1
+
+
+def test_the_simulators_state_is_recorded_where_there_is_one(tmp_path):
+    path = tmp_path / "cup.hdf5"
+    flags = ("--policy", "random", "--episodes", "1", "--image-size", "8", "--background", "none")
+    main(["--task", "cup_catch", *flags, "--action-repeat", "20", "--out", str(path)])
+    (there,) = load(path)
+    # Time, four positions and four velocities, before each of the 50 actions.
+    assert there.states.shape == (50, 9)
+    np.testing.assert_allclose(there.states[:, 0], 0.02 * 20 * np.arange(50), atol=1e-9)
+    with h5py.File(path) as file:
+        assert list(file["data/demo_0/obs"]) == ["rgb", "depth", "touch"]
+
+
+def test_a_trained_agent_collects(tmp_path, capsys, quick_compile):
+    tiny.run(tmp_path / "run")
+    path = tmp_path / "dummy.hdf5"
+    flags = ["--task", "dummy", "--preset", "debug", "--policy", str(tmp_path / "run")]
+    main([*flags, "--episodes", "2", "--out", str(path)])
+    made = load(path)
+    assert len(made) == 2 and np.abs(made[0].actions).max() <= 1
+    with Demonstrations(path) as demonstrations:
+        assert demonstrations.attributes["env_args"]["policy"].endswith("run at step 400")
+    said = message(capsys, *flags, "--image-size", "24", "--out", str(tmp_path / "other"))
+    assert "was trained with sensors" in said and "--image-size" in said
+    flags[1] = "toy_x_y"
+    assert "was trained on dummy, not toy_x_y" in message(capsys, *flags, "--out", str(path))
+
+
+def test_what_cannot_be_done_is_refused(tmp_path, capsys):
+    path = tmp_path / "dummy.hdf5"
+    flags = [*DUMMY, "--out", str(path)]
+    assert "unknown flag --steps" in message(capsys, *flags, "--steps", "5")
+    assert "--episodes is 0; it must be at least 1" in message(capsys, *flags, "--episodes", "0")
+    assert "neither expert nor random" in message(capsys, *flags, "--policy", "no/such")
+    assert "unknown task 'dumy'" in message(capsys, "--task", "dumy", "--out", str(path))
+    expert = message(capsys, "--task", "toy_x_y", "--out", str(path))
+    assert "task 'toy_x_y' has no scripted expert" in expert
+    main([*flags, "--episodes", "1"])
+    before = path.read_bytes()
+    assert "env_args['seed'] = 0, not 1" in message(capsys, *flags, "--seed", "1")
+    assert "env_args['noise'] = 0.0, not 0.2" in message(capsys, *flags, "--noise", "0.2")
+    assert path.read_bytes() == before

@@ -1,0 +1,333 @@
+"""Imitation from end to end: world model, head, evaluation; what is resumed and refused."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+import mummi
+from envs.processes.parallel import Batch
+from experiments import collect, imitate, offline, tables, train
+from experiments.command_line import parse_config
+from experiments.evaluation import ablation
+from experiments.evaluation.measures import Measured, PilotActor
+from mummi.agent import Agent
+from mummi.imitation import metrics, record
+from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter
+from mummi.imitation.heads.head import HEADS
+from mummi.imitation.pilot import load_pilot
+from mummi.modality import Modality
+from mummi.runs import record as run
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.logger import read_metrics
+from tests.support import imitated, tiny
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+ROWS = ("none", "without-image", "without-depth", "without-vector", "without-embedding")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return imitated.write(tmp_path_factory.mktemp("data") / "demonstrations.hdf5")
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """A run of head bc."""
+    return imitated.run(tmp_path_factory.mktemp("runs") / "bc", data, "bc")
+
+
+def written(logdir):
+    """When each file that a finished stage leaves was written."""
+    paths = [logdir / "head.npz", *(logdir / "eval").iterdir(), *(logdir / "checkpoints").iterdir()]
+    return {path.name: path.stat().st_mtime_ns for path in paths}
+
+
+def score(logdir, name="none") -> dict:
+    return json.loads((logdir / "eval" / f"{name}.json").read_text())
+
+
+def test_a_run_leaves_what_a_training_run_leaves(trained, data):
+    assert {path.stem for path in (trained / "eval").iterdir()} == set(ROWS)
+    before, imitation = run.load(trained), record.load(trained)
+    assert before.config.task == "dummy" and before.config.missing == "medium"
+    assert before.script["name"] == "medium" and before.action_size == 2
+    assert (imitation.head, imitation.updates, imitation.settings.units) == ("bc", 8, 8)
+    assert imitation.data == str(data)
+    assert Checkpointer(trained / "checkpoints").latest_step() == 8
+    rows = read_metrics(trained)
+    assert any("loss/kl" in row for row in rows) and any("head/loss" in row for row in rows)
+    assert any("evaluation/without image" in row for row in rows)
+    assert list(trained.glob("events.out.tfevents.*"))
+    content = score(trained)
+    assert content["task"] == "dummy" and content["step"] == 8 and content["episodes"] == 1
+    measures = content["measures"]
+    assert measures["jerk"] > 0 and measures["robots"] == 1
+    assert 0 < measures["latency_ms"] <= 1e3 / measures["hertz"] * 1.001
+    assert measures["mode_switch_rate"] is None and measures["diversity"] is None
+
+
+def test_only_the_world_model_is_trained(trained):
+    before = run.load(trained)
+    agent = Agent(*before[:3])
+    start = agent.init(before.config.seed)
+    end, _ = Checkpointer(trained / "checkpoints").restore(start)
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), start.model, end.model)
+    assert all(any(jax.tree.leaves(moved[part])) for part in ("sensor_image", "rssm", "prediction"))
+    for part in ("actor", "critic", "actor_optimiser", "critic_optimiser"):
+        same = jax.tree.map(np.array_equal, getattr(start, part), getattr(end, part))
+        assert all(jax.tree.leaves(same))
+
+
+def test_the_model_is_trained_as_the_agent_trains_it(trained):
+    before = run.load(trained)
+    agent = Agent(*before[:3])
+    view = imitated.demonstration(0)
+    batch = {
+        "values": {n: v[None] for n, v in view.values.items()},
+        "available": {n: np.ones((1, imitated.STEPS), bool) for n in view.values},
+        "action": view.actions[None],
+        "reward": view.rewards[None],
+        "is_first": np.arange(imitated.STEPS)[None] == 0,
+        "is_terminal": np.zeros((1, imitated.STEPS), bool),
+    }
+    alone, metrics_alone = agent.update_model(agent.init(0), batch)
+    whole, metrics_whole = agent.update(agent.init(0), batch)
+    for a, b in zip(jax.tree.leaves(alone.model), jax.tree.leaves(whole.model), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert metrics_alone["gradient/model"] == pytest.approx(metrics_whole["gradient/model"])
+    assert alone.updates == whole.updates == 1
+
+
+def test_the_same_command_repeats_nothing(trained, data):
+    before = written(trained)
+    imitated.run(trained, data, "bc")
+    assert written(trained) == before
+    imitated.run(trained, data, "bc", "--evaluate-missing", "none", "high")
+    after = written(trained)
+    assert before.items() < after.items() and set(after) - set(before) == {"high.json"}
+
+
+def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monkeypatch):
+    logdir, save, saved = tmp_path / "run", Checkpointer.save, []
+
+    def save_and_die(self, step, state, meta):
+        save(self, step, state, meta)
+        saved.append(step)
+        if len(saved) == 3:
+            raise SystemError("killed")
+
+    more = ("--checkpoint-every", "0", "--head.updates", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpointer, "save", save_and_die)
+        with pytest.raises(SystemError):
+            imitated.run(logdir, data, "bc", *more)
+    assert not (logdir / "head.npz").exists()
+    updates = []
+
+    class Counted(offline.Averages):
+        def add(self, metrics):
+            updates.append(metrics)
+            super().add(metrics)
+
+    monkeypatch.setattr(offline, "Averages", Counted)
+    imitated.run(logdir, data, "bc", *more)
+    assert saved == [1, 2, 3] and len(updates) == 8 - 3
+    assert Checkpointer(logdir / "checkpoints").latest_step() == 8
+    assert {path.stem for path in (logdir / "eval").iterdir()} == set(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("preset", "weight", "shift"),
+    [("paper", 0, 0), ("modern", 10, 1 / 16), ("laptop", 10, 1 / 16)],
+)
+def test_demonstrations_change_the_presets_but_not_the_papers(preset, weight, shift):
+    flags = ["--task", "dummy", "--preset", preset, "--data", "demonstrations.hdf5"]
+    model = imitate.parse(flags)[0].model
+    assert (model.action_weight, model.shift) == (weight, shift)
+    model = parse_config(flags[:4]).model
+    assert (model.action_weight, model.shift) == (0, 0)
+    other = imitate.parse([*flags, "--model.action-weight", "3"])[0]
+    assert other.model.action_weight == 3
+
+
+def test_the_preset_sizes_the_head_and_flags_change_it(trained):
+    def settings(*arguments):
+        return imitate.parse(["--data", "file", "--head", "mirror", *arguments])[1].settings
+
+    assert settings() == HEADS["mirror"].default("paper")
+    assert (settings().width, settings().updates) == (512, 20_000)
+    laptop = settings("--preset", "laptop")
+    assert (laptop.objective, laptop.backbone, laptop.width) == ("mirror", "performer", 128)
+    assert settings("--preset=laptop", "--head.width", "64") == replace(laptop, width=64)
+    # A world model brings its preset.
+    assert settings("--world_model", str(trained)) == HEADS["mirror"].default("debug")
+    with pytest.raises(ValueError, match=r"preset 'labtop'.*mean 'laptop'"):
+        settings("--preset", "labtop")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [name for name in HEADS if name != "bc"])
+def test_every_head_learns_and_acts_on_the_same_world_model(name, trained, data, tmp_path):
+    logdir = imitated.run(tmp_path / name, data, name, "--world-model", str(trained))
+    for row in ROWS[:1] if HEADS[name].blind else ROWS:
+        content = score(logdir, row)
+        assert content["lengths"] == [20] and np.isfinite(content["mean"])
+        assert content["step"] == 8
+    pilot, step = load_pilot(logdir)
+    assert step == 8
+    before = run.load(trained)
+    shapes = jax.eval_shape(Agent(*before[:3]).init, 0)
+    one, other = (Checkpointer(d / "checkpoints").restore(shapes)[0] for d in (trained, logdir))
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, one.model, other.model)))
+    # What is loaded acts as what was evaluated, in any environment's hands.
+    seen = imitated.demonstration(0)
+    values = {n: v[:1] for n, v in seen.values.items()}
+    there = {n: np.ones(1, bool) for n in values}
+    first, key = np.array([True]), jax.random.PRNGKey(0)
+    action, _ = pilot.act(None, pilot.start(1), values, there, first, key)
+    policy = mummi.load_policy(logdir)
+    assert np.array_equal(policy({n: v[0] for n, v in values.items()}), action[0])
+    assert action.dtype == np.float32 and (np.abs(action) <= 1).all()
+
+
+def test_measures_are_those_of_the_executed_actions():
+    def batch(first, last):
+        flags = [np.array([x]) for x in (first, last, False, False)]
+        return Batch({}, {}, np.zeros(1), *flags, info=[{}])
+
+    random = np.random.default_rng(0)
+    paths = random.normal(size=(2, 6, 1, 2))
+    played = iter(paths.reshape(-1, 1, 2))
+    measured = Measured(lambda _: next(played))
+    for _ in paths:
+        for step in range(6):
+            measured(batch(step == 0, step == 5))
+    found = measured.measures()
+    assert found["jerk"] == pytest.approx(np.mean([metrics.jerk(p[:5, 0]) for p in paths]))
+    assert found["hertz"] == pytest.approx(1e3 / found["latency_ms"])
+    assert found["latency_p99_ms"] >= found["latency_ms"]
+    assert found["mode_switch_rate"] is None
+
+
+def test_pairs_of_sensors_are_removed_and_drawn(trained, data, tmp_path):
+    logdir = shutil.copytree(trained, tmp_path / "run")
+    imitated.run(logdir, data, "bc", "--ablation", "modality-pairs")
+    content = json.loads((logdir / f"{ablation.NAME}.json").read_text())
+    mean, sensors = np.array(content["mean"]), content["sensors"]
+    assert sensors == ["image", "depth", "vector", "embedding"]
+    np.testing.assert_array_equal(mean, mean.T)
+    np.testing.assert_array_equal(
+        np.diag(mean), [score(logdir, f"without-{name}")["mean"] for name in sensors]
+    )
+    assert mean[0, 2] == score(logdir, "without-image-vector")["mean"]
+    assert content["none"] == score(logdir)["mean"]
+    assert (logdir / f"{ablation.NAME}.png").stat().st_size > 1000
+
+
+def test_the_table_of_heads(trained, data, tmp_path):
+    folder = tmp_path / "runs"
+    shutil.copytree(trained, folder / "bc")
+    imitated.run(folder / "bc", data, "bc", "--evaluate-missing", "high")
+    imitated.run(
+        folder / "replay", data, "replay", "--world-model", str(trained), "--random", "--expert"
+    )
+    # What reads no sensor misses none.
+    rows = {path.stem for path in (folder / "replay" / "eval").glob("*.json")}
+    assert rows == {"none", "random-policy", "scripted-expert"}
+    tiny.run(folder / "trained", "--steps", "40")
+    text = tables.write(tables.Arguments((str(folder),), str(tmp_path / "out"), "heads"))
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("|")]
+    names = [row[1] for row in rows]
+    assert names[:6] == ["head", "---", "bc", "replay", "random policy", "expert"]
+    assert rows[0][2:5] == ["none", "high", "without depth"]
+    assert rows[2][2] == f"{score(trained)['mean']:.1f} ± 0.0"
+    assert rows[5][2].startswith("20.0") and rows[5][3] == "–"
+    assert f"{score(trained)['measures']['jerk']:.3f}" in text
+    csv = (tmp_path / "out.csv").read_text()
+    assert f"dummy,none,bc,{score(trained)['mean']}" in csv
+    with pytest.raises(ValueError, match="1 runs is evaluated"):
+        tables.write(tables.Arguments((str(folder),), str(tmp_path / "out")))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--head", "bca"), "unknown head 'bca'.*did you mean 'bc'"),
+        (("--head.unit", "3"), "unknown flag --head.unit"),
+        (("--steps", "3"), "unknown flag --steps"),
+        (("--updates", "0"), "--updates 0"),
+        (("--head.units", "9"), "holds a run with settings.units = 8.*asks for 9"),
+        (("--updates", "9"), "holds a run with updates = 8"),
+        (("--model.deter", "9"), "holds a run with model.deter"),
+        (("--data", "nowhere.hdf5", "--logdir", "{new}"), "there is no file 'nowhere.hdf5'"),
+        (("--action-repeat", "2", "--logdir", "{new}"), "action repeat 1.*has 2"),
+        (("--image-size", "16", "--logdir", "{new}"), r"modality 'image'.*\(8, 8, 3\).*\(16, 16"),
+        (("--task", "toy_x_y", "--logdir", "{new}"), "unknown modality"),
+        (("--world-model", "{run}", "--model.deter", "9", "--logdir", "{new}"), "model.deter = 16"),
+        (
+            ("--world-model", "{run}", "--updates", "8", "--logdir", "{new}"),
+            "leave one of them out",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said(trained, data, tmp_path, capsys, more, said):
+    more = [word.format(new=tmp_path / "new", run=trained) for word in more]
+    with pytest.raises(SystemExit):
+        imitate.main(imitated.flags(trained, data, "bc", *more))
+    assert re.search(said, " ".join(capsys.readouterr().err.split()))
+
+
+def test_data_of_another_action_size_is_said(data, trained, tmp_path, capsys):
+    sensors = run.load(trained).modalities
+    path = tmp_path / "other.hdf5"
+    whole = imitated.demonstration(0)
+    with DemonstrationWriter(path, sensors, 3, {}) as writer:
+        writer.append(whole._replace(actions=np.zeros((imitated.STEPS, 3), np.float32)))
+    with pytest.raises(SystemExit):
+        imitate.main(imitated.flags(tmp_path / "new", path, "bc"))
+    assert "action size 3" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_training_keeps_out_of_an_imitation_run(trained, tmp_path):
+    with pytest.raises(ValueError, match=r"holds a run of experiments\.imitate"):
+        train.train(tiny.config(trained))
+    tiny.run(tmp_path / "trained", "--steps", "40")
+    with pytest.raises(ValueError, match=r"holds a run of experiments\.train"):
+        imitate.check_folder(tiny.config(tmp_path / "trained", "--steps", "40"), None)
+    other = (Modality("rgb", "image", (8, 8, 3)),)
+    with pytest.raises(ValueError, match="has sensors"):
+        imitate.check_source(str(tmp_path / "trained"), (other, 2))
+
+
+def test_a_pilot_acts_for_several_robots(trained):
+    pilot, _ = load_pilot(trained)
+    seen = imitated.demonstration(0)
+    act = PilotActor(pilot, 2, 0)
+    for t in range(2):
+        values = {n: np.stack([v[t], v[t]]) for n, v in seen.values.items()}
+        there = {n: np.ones(2, bool) for n in values}
+        flags = (np.array([t == 0, True]), *np.zeros((3, 2), bool))
+        actions = act(Batch(values, there, np.zeros(2), *flags, info=[{}, {}]))
+        # The second robot forgets its past at every step.
+        assert np.array_equal(*actions) == (t == 0)
+
+
+def test_a_trained_head_collects(trained, tmp_path):
+    path = tmp_path / "collected.hdf5"
+    flags = ["--task", "dummy", "--preset", "debug", "--image-size", str(imitated.SIZE)]
+    flags += ["--action-repeat", "1", "--policy", str(trained), "--episodes", "1"]
+    collect.main([*flags, "--out", str(path)])
+    with Demonstrations(path) as demonstrations:
+        seen = demonstrations[0]
+    policy = mummi.load_policy(trained)
+    policy.reset()
+    for t, action in enumerate(seen.actions):
+        given = policy({name: value[t] for name, value in seen.values.items()})
+        np.testing.assert_allclose(given, action, atol=1e-5)

@@ -1,0 +1,129 @@
+"""A replay in the memory of a device draws what one in main memory draws."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.batches import TOGETHER, Batches
+from mummi.data import device_replay
+from mummi.data.device_replay import DeviceSteps, fits, size
+from mummi.data.episode import layout
+from mummi.data.replay import Replay
+from mummi.modality import Modality
+from mummi.runs.devices import data_mesh
+from mummi.runs.logger import read_metrics
+from tests.mummi.data.test_replay import SENSORS, assert_same, make_episode
+from tests.support import tiny
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+FORM = layout(SENSORS, 2)
+DEMONSTRATED = np.arange(4) < 1
+
+
+def held(directory=None, capacity=60, seed=3, memory=None):
+    """A replay whose steps are on the device as well."""
+    return Replay(directory, SENSORS, 2, capacity, seed, memory, ring(capacity))
+
+
+def ring(capacity):
+    return DeviceSteps(FORM, capacity, data_mesh(1, 1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=12), st.integers(20, 70), st.integers(1, 30)
+)
+def test_windows_are_those_of_main_memory_whatever_was_evicted(lengths, capacity, length):
+    plain, device = Replay(None, SENSORS, 2, capacity, 3), held(None, capacity)
+    for i, steps in enumerate(lengths):
+        episode = make_episode(steps, 100.0 * i)
+        for replay in (plain, device):
+            replay.add(episode, i)
+        drawn = device.sample(16, length)
+        assert all(isinstance(array, jax.Array) for array in drawn.values())
+        assert_same(plain.sample(16, length), drawn)
+
+
+def test_an_episode_longer_than_a_chunk_and_one_that_wraps_around(monkeypatch):
+    monkeypatch.setattr(device_replay, "CHUNK", 4)
+    plain, device = Replay(None, SENSORS, 2, 25, 3), held(None, 25)
+    for i, steps in enumerate((10, 11, 9, 25, 1)):
+        for replay in (plain, device):
+            replay.add(make_episode(steps, 100.0 * i), i)
+        assert_same(plain.sample(16, 7), device.sample(16, 7))
+
+
+def test_the_steps_are_there_again_after_a_restart_and_not_twice(tmp_path):
+    plain, before = Replay(None, SENSORS, 2, 40, 3), held(tmp_path, 40, memory=0)
+    for i in range(6):
+        for replay in (plain, before):
+            replay.add(make_episode(5 + i, 100.0 * i), i)
+    again = held(tmp_path, 40, seed=0, memory=0)
+    again.restore(plain.state())
+    assert again.resident == 0
+    assert_same(plain.sample(16, 7), again.sample(16, 7))
+    for replay in (plain, again):
+        replay.add(make_episode(12, 900.0), 10)
+    assert_same(plain.sample(16, 7), again.sample(16, 7))
+
+
+def test_a_ring_is_made_where_half_of_an_accelerator_is_left(monkeypatch):
+    step = 4 * 4 * 3 + 2 * 4 + 2 + 2 * 4 + 4 + 3
+    assert size(FORM, 10) == 10 * step
+    assert size(layout([Modality("rgb", "image", (64, 64, 3))], 1), 10**6) > 2**33
+    device = types.SimpleNamespace(memory_stats=lambda: {"bytes_limit": 40 * step})
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert fits(FORM, 10, 2) and fits(FORM, 20, 1)
+    assert not fits(FORM, 21, 1) and not fits(FORM, 20, 2)
+    device.memory_stats = lambda: None  # as of a CPU
+    assert not fits(FORM, 1, 1)
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_run_draws_the_same_batches_from_the_device(tmp_path, together):
+    def batches(*flags):
+        config = tiny.config(tmp_path, *flags, "--updates-together", str(together), *shown)
+        made = Batches(config, SENSORS, 2, data_mesh(1, 4), life=0)
+        if not made.lived.episodes:
+            for i, replay in enumerate((made.lived, made.shown)):
+                replay.add(make_episode(30, 100.0 * i), i)
+        return made
+
+    shown = ("--prefill-from", "demonstrations", "--demonstration-share", "0.25")
+    plain, device = batches(), batches("--replay-device", "on")
+    assert plain.together == device.together == together
+    for _ in range(3):
+        expected, found = plain.draw(), device.draw()
+        jax.tree.map(np.testing.assert_array_equal, expected, found)
+        lead = (together, 4) if together > 1 else (4,)
+        assert found["reward"].shape == (*lead, 6)
+        assert found["values"]["rgb"].shape == (*lead, 6, 4, 4, 3)
+        np.testing.assert_array_equal(found["demonstrated"], np.broadcast_to(DEMONSTRATED, lead))
+        np.testing.assert_array_equal(found["reward"].min(-1) >= 100, found["demonstrated"])
+
+
+def test_a_cpu_makes_one_update_a_call_and_an_accelerator_several(tmp_path, monkeypatch):
+    def together(*flags):
+        return Batches(tiny.config(tmp_path, *flags), SENSORS, 2, data_mesh(1, 4), 0).together
+
+    assert together() == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert together() == TOGETHER > 1
+    assert together("--updates-together", "2") == 2
+
+
+def test_a_run_on_the_device_with_several_updates_a_call_goes_on_without_either(tmp_path):
+    flags = ("--replay-device", "on", "--updates-together", "3")
+    first = tiny.run(tmp_path, *flags, "--steps", "250")
+    whole = tiny.run(tmp_path, *flags, "--steps", "400")
+    made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
+    assert made[-1] == (400, tiny.worth(whole) // 3 * 3)
+    assert (250, tiny.worth(first) // 3 * 3) in made
+    longer = tiny.run(tmp_path, "--steps", "450")
+    made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
+    assert made[-1] == (450, tiny.worth(longer))

@@ -1,0 +1,242 @@
+"""The chunk head: windows, planning, choice, saving, and what it refuses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mummi.imitation.chunks.context import SensorContext, sensed
+from mummi.imitation.chunks.head import ChunkConfig, ChunkHead, overlap_scores, proxy_scores
+from mummi.imitation.chunks.network import min_max, z_score
+from mummi.imitation.chunks.training import windows
+from mummi.imitation.heads.head import Percept, Sizes, Trajectory
+from tests.support.small import MODALITIES, draw_value, random_parameters
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+F, A, B = 3, 2, 2
+SIZES = Sizes(MODALITIES, F, {}, A)
+TINY = ChunkConfig(
+    objective="mirror", backbone="performer", observe=2, predict=4, execute=2, candidates=3,
+    samples=3, width=8, blocks=1, heads=2, features=8, unet_widths=(8, 8), image_width=8, steps=2,
+    updates=4, batch=5, learning_rate=1e-2, warmup=1, report_every=2,
+)  # fmt: skip
+OBJECTIVES = ("mse", "imle", "mirror", "diffusion", "flow")
+key = jax.random.PRNGKey(0)
+
+
+def percept(lead: int, seed: int = 0, missing: float = 0.3) -> Percept:
+    random = np.random.default_rng(seed)
+    feature = random.normal(size=(lead, F)).astype(np.float32)
+    values = {m.name: draw_value(random, m, (lead,)) for m in MODALITIES}
+    available = {m.name: random.random(lead) >= missing for m in MODALITIES}
+    return Percept(feature, {}, values, available)
+
+
+def demonstrations(count: int = 2, steps: int = 5) -> list[Trajectory]:
+    random = np.random.default_rng(1)
+    actions = [random.uniform(2, 6, (steps, A)).astype(np.float32) for _ in range(count)]
+    return [Trajectory(percept(steps, i), action) for i, action in enumerate(actions)]
+
+
+def ready(**changes) -> ChunkHead:
+    """A head with initial parameters, whose actions span [2, 6]."""
+    head = ChunkHead(dataclasses.replace(TINY, **changes), SIZES)
+    scales = head.network.blank_scales()
+    scales["action"] = min_max(np.array([[2, 2], [6, 6]], np.float32))
+    head._take(jax.jit(head.network.init)(key), scales)
+    return head
+
+
+def acting(head: ChunkHead, steps: int, firsts=()) -> tuple[list, list]:
+    """Actions and carries of ``steps`` steps; ``firsts`` are pairs of step and robot."""
+    carry, actions, carries = head.reset(B), [], []
+    for step in range(steps):
+        first = np.array([step == 0 or (step, robot) in firsts for robot in range(B)])
+        action, carry = head.act(carry, percept(B, step), first, jax.random.fold_in(key, step))
+        actions.append(action)
+        carries.append(carry)
+    return actions, carries
+
+
+@pytest.mark.parametrize("lengths", [[3], [1, 4, 2]])
+def test_windows_repeat_the_ends_of_their_own_episode(lengths):
+    history, future = windows(lengths, 3, 4)
+    row, start = 0, 0
+    for length in lengths:
+        for t in range(length):
+            assert list(history[row]) == [start + max(t + i, 0) for i in (-2, -1, 0)]
+            assert list(future[row]) == [start + min(t + i, length - 1) for i in range(4)]
+            row += 1
+        start += length
+    assert row == len(history) == len(future)
+
+
+def test_scales_map_ranges_and_deviations_and_leave_constants_alone():
+    x = np.random.default_rng(0).uniform(-3, 9, (50, 2)).astype(np.float32)
+    x[:, 1] = 7
+    scaled = min_max(x).normalise(x)
+    np.testing.assert_allclose((scaled.min(0), scaled.max(0)), ((-1, 0), (1, 0)), atol=1e-6)
+    np.testing.assert_allclose(min_max(x).restore(scaled), x, rtol=1e-5)
+    scored = z_score(x).normalise(x)
+    np.testing.assert_allclose((scored.mean(0), scored.std(0)), ((0, 0), (1, 0)), atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_learns_and_acts_in_the_environments_scale(objective):
+    backbone = "unet" if objective in ("imle", "diffusion") else "performer"
+    config = dataclasses.replace(TINY, objective=objective, backbone=backbone)
+    head, reports = ChunkHead(config, SIZES), []
+    head.fit(demonstrations(), 0, lambda update, metrics: reports.append((update, metrics)))
+    assert [update for update, _ in reports] == [2, 4]
+    assert all(np.isfinite(list(metrics.values())).all() for _, metrics in reports)
+    if objective == "mirror":
+        shares = {"rejected", "fallback", "capped", "threshold", "hard", "soft_share"}
+        assert shares <= set(reports[0][1])
+    actions, carries = acting(head, 3)
+    assert actions[0].shape == (B, A) and actions[0].dtype == np.float32
+    assert (np.array(actions) >= 2).all() and (np.array(actions) <= 6).all()
+    assert np.isnan(carries[0].diversity).all() == (objective == "mse")
+
+    again = ChunkHead(config, SIZES)
+    again.restore(head.arrays())
+    np.testing.assert_array_equal(acting(again, 3)[0], actions)
+
+
+def test_a_chunk_is_taken_step_by_step_and_made_anew_when_it_is_used_up():
+    head = ready()
+    actions, carries = acting(head, 5)
+    assert head._act._cache_size() == 1  # compiled once, not again for the carry it gave
+    positions = [list(carry.position) for carry in carries]
+    assert positions == [[0, 0], [1, 1], [0, 0], [1, 1], [0, 0]]
+    for step, carry in enumerate(carries):
+        wanted = head.in_environment_scale(carry.chunk)[:, step % 2]
+        np.testing.assert_allclose(actions[step], wanted, rtol=1e-6)
+    assert (carries[0].chunk == carries[1].chunk).all()
+    assert not (carries[1].chunk == carries[2].chunk).all()
+    assert np.isnan(carries[1].gap).all() and np.isfinite(carries[2].gap).all()
+
+
+def test_an_episode_that_begins_forgets_one_robots_past_alone():
+    head = ready()
+    _, carries = acting(head, 4, firsts={(1, 0)})
+    assert [list(carry.position) for carry in carries] == [[0, 0], [0, 1], [1, 0], [0, 1]]
+    np.testing.assert_array_equal(carries[1].chunk[1], carries[0].chunk[1])
+    seen = [percept(B, step).feature for step in range(2)]
+    np.testing.assert_array_equal(carries[1].history[0], [seen[1][0]] * 2)
+    np.testing.assert_array_equal(carries[1].history[1], [seen[0][1], seen[1][1]])
+    assert np.isnan(carries[1].gap[0])
+
+
+@pytest.mark.parametrize("choice", ["proxy", "smoothness", "first"])
+def test_the_choice_is_the_one_of_a_loop(choice):
+    head = ready(choice=choice)
+    _, carries = acting(head, 3)
+    old, new = carries[1], carries[2]
+    candidates = np.asarray(
+        head.network.sample(head._params, head._scales, new.history, jax.random.fold_in(key, 2))
+    )
+    for robot in range(B):
+        past, options = np.asarray(old.chunk[robot]), candidates[robot]
+        scores = {
+            "proxy": [np.abs(option[0] - past[1]).mean() for option in options],
+            "smoothness": [np.abs(option[:2] - past[2:]).mean() for option in options],
+            "first": [0, 1, 2],
+        }[choice]
+        np.testing.assert_allclose(new.chunk[robot], options[np.argmin(scores)], atol=1e-5)
+
+
+def test_scores_are_distances_to_the_last_action_and_to_the_rest_of_the_last_chunk():
+    random = np.random.default_rng(0)
+    candidates = jnp.asarray(random.normal(size=(B, 3, 4, A)), jnp.float32)
+    chunk = jnp.asarray(random.normal(size=(B, 4, A)), jnp.float32)
+    wanted = np.abs(candidates[1, 2, 0] - chunk[1, 2]).mean()
+    assert float(proxy_scores(candidates, chunk[:, 2])[1, 2]) == pytest.approx(float(wanted), 1e-4)
+    wanted = np.abs(candidates[1, 2, :1] - chunk[1, 3:]).mean()
+    found = overlap_scores(candidates, chunk, 3)
+    assert float(found[1, 2]) == pytest.approx(float(wanted), 1e-4)
+
+
+def test_a_missing_sensor_reaches_the_context_as_zeros_whatever_it_holds():
+    context = SensorContext(MODALITIES, 8, 8)
+    seen = percept(3)
+    clean = jax.tree.map(lambda x: x[None], sensed(seen, MODALITIES))
+    assert not all(there.all() for there in seen.available.values())
+    spoiled = {
+        m.name: np.where(
+            seen.available[m.name].reshape(-1, *(1,) * len(m.shape)),
+            seen.values[m.name],
+            np.array(255 if m.dtype == np.uint8 else np.nan).astype(m.dtype),
+        )
+        for m in MODALITIES
+    }
+    dirty = jax.tree.map(lambda x: x[None], sensed(seen._replace(values=spoiled), MODALITIES))
+    params = random_parameters(lambda key: context.init(key, jax.tree.map(jnp.asarray, clean)))
+    apply = jax.jit(context.apply)
+    tokens = apply(params, clean)
+    np.testing.assert_array_equal(apply(params, dirty), tokens)
+    there = {name: np.ones_like(x) for name, x in clean.available.items()}
+    assert not np.allclose(apply(params, clean._replace(available=there)), tokens)
+    assert tokens.shape == (1, 3, 8)
+
+
+def test_the_sensors_can_be_the_context_of_a_head():
+    config = dataclasses.replace(TINY, context="sensors", updates=2)
+    head = ChunkHead(config, SIZES._replace(modalities=MODALITIES[1:]))  # a ResNet compiles long
+    head.fit(demonstrations(), 0)
+    actions, _ = acting(head, 2)
+    assert np.isfinite(actions).all()
+
+
+def test_demonstrations_that_cannot_be_learned_from_are_named():
+    head = ChunkHead(TINY, SIZES)
+    good = demonstrations()
+    short = good[1]._replace(action=good[1].action[:1])
+    nan = good[1]._replace(action=good[1].action * np.nan)
+    wide = good[1]._replace(action=np.zeros((5, A + 1)))
+    uneven = good[1]._replace(action=good[1].action[:3])
+    for bad, message in (
+        ([], "no demonstrations"),
+        ([good[0], short], "demonstration 1 has 1 steps, fewer than a chunk's execute 2"),
+        ([good[0], nan], "demonstration 1 holds a value that is not finite"),
+        ([good[0], wide], r"demonstration 1 has actions \(5, 3\)"),
+        ([good[0], uneven], r"demonstration 1 has percepts \(5, 3\) where \(3, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            head.fit(bad, 0)
+    with pytest.raises(RuntimeError, match="has not learned yet"):
+        acting(head, 1)
+    arrays = ready().arrays()
+    name = next(iter(arrays))
+    with pytest.raises(ValueError, match="has shape"):
+        head.restore(arrays | {name: np.zeros(77)})
+    with pytest.raises(ValueError, match="unknown among"):
+        head.restore(arrays | {"more": np.zeros(1)})
+
+
+def test_a_diverging_loss_ends_training_with_its_name():
+    head = ChunkHead(dataclasses.replace(TINY, learning_rate=1e38, updates=6, warmup=0), SIZES)
+    with pytest.raises(FloatingPointError, match="the loss of mirror is nan before update"):
+        head.fit(demonstrations(), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"execute": 5}, "execute 5 must be at most predict 4"),
+        ({"choice": "smoothness", "execute": 4}, "below predict 4"),
+        ({"backbone": "unet", "predict": 3}, "predict 3 must be a multiple of 2"),
+        ({"backbone": "unet", "unet_widths": (12,)}, "must be multiples of 8"),
+        ({"width": 6}, "width 6 must be a multiple of twice the heads, 4"),
+        ({"steps": 200}, "steps 200 must be at most noise_steps 100"),
+        ({"soft_candidates": 4}, "soft_candidates 4 must be at most samples 3"),
+        ({"batch": 0}, "batch 0 must be at least 1"),
+        ({"quantile": 1.0}, "quantile 1.0 must be between 0 and 1"),
+        ({"least_threshold": 0.3}, "least_threshold 0.3 must be above 0 and at most"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **changes)

@@ -1,0 +1,100 @@
+"""LIBERO's files: pictures come upright, the instruction as a vector, the names are ours."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from mummi.imitation.demonstrations import LiberoDemonstrations, libero_files
+from tests.support.demonstration_files import libero
+
+NAMES = ("wrist_rgb", "instruction", "proprio", "agentview_rgb")
+
+
+def embed(sentences):
+    """The number of letters, of words, and 1."""
+    return np.array([[len(text), len(text.split()), 1] for text in sentences], np.float64)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return libero(tmp_path / "open_the_drawer_demo.hdf5")
+
+
+def change(path, key, value):
+    with h5py.File(path, "a") as file:
+        del file["data"].attrs[key]
+        if value is not None:
+            file["data"].attrs[key] = value
+
+
+def test_an_official_file_loads_under_our_names_with_upright_pictures(path):
+    with LiberoDemonstrations(path, NAMES, embed) as demonstrations, h5py.File(path) as file:
+        kinds = [(m.name, m.kind, m.shape) for m in demonstrations.modalities]
+        assert kinds == [
+            ("wrist_rgb", "image", (8, 8, 3)),
+            ("instruction", "embedding", (3,)),
+            ("proprio", "vector", (12,)),
+            ("agentview_rgb", "image", (8, 8, 3)),
+        ]
+        assert demonstrations.instruction == "open the drawer"
+        assert demonstrations.action_size == 7 and len(demonstrations) == 2
+        for number, there in enumerate(demonstrations):
+            raw = file[f"data/demo_{number}/obs"]
+            assert list(there.values) == list(NAMES)
+            for name, source in (("wrist_rgb", "eye_in_hand_rgb"), ("agentview_rgb",) * 2):
+                for row in range(8):
+                    np.testing.assert_array_equal(
+                        there.values[name][:, row], raw[source][:, 7 - row]
+                    )
+            assert there.values["instruction"].tolist() == [[15, 3, 1]] * (6 + number)
+            proprio = there.values["proprio"]
+            np.testing.assert_allclose(proprio[:, :7], raw["joint_states"][()], rtol=1e-6)
+            np.testing.assert_allclose(proprio[:, 7:9], raw["gripper_states"][()], rtol=1e-6)
+            np.testing.assert_allclose(proprio[:, 9:], raw["ee_states"][:, :3], rtol=1e-6)
+            for modality in demonstrations.modalities:
+                assert there.values[modality.name].dtype == modality.dtype
+            assert there.rewards.tolist()[-2:] == [0, 1] and there.states is not None
+
+
+def test_upright_files_stay_as_they_are(path):
+    change(path, "macros_image_convention", "opencv")
+    with LiberoDemonstrations(path, ["agentview_rgb"], embed) as there, h5py.File(path) as file:
+        np.testing.assert_array_equal(
+            there[0].values["agentview_rgb"], file["data/demo_0/obs/agentview_rgb"][()]
+        )
+
+
+def test_the_instruction_may_be_a_list_of_words(path):
+    problem = json.dumps({"language_instruction": ["Open", "the", "drawer"]})
+    change(path, "problem_info", problem)
+    with LiberoDemonstrations(path, ["instruction"], embed) as there:
+        assert there.instruction == "open the drawer"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("problem_info", None, "has no language_instruction"),
+        ("problem_info", "{}", "has no language_instruction"),
+        ("macros_image_convention", "vulkan", "is 'vulkan'; it must be opengl"),
+    ],
+)
+def test_a_file_that_lacks_what_libero_says_is_refused(path, key, value, message):
+    change(path, key, value)
+    with pytest.raises(ValueError, match=message):
+        LiberoDemonstrations(path, ["agentview_rgb"], embed)
+
+
+def test_what_liberos_files_do_not_give_is_refused(path):
+    with pytest.raises(ValueError, match="do not give 'depth'; they give agentview_rgb, wrist_rgb"):
+        LiberoDemonstrations(path, ["agentview_rgb", "depth"], embed)
+
+
+def test_a_folder_stands_for_its_files_in_order(path):
+    other = libero(path.with_name("a_demo.hdf5"))
+    assert libero_files(path.parent) == [other, path]
+    assert libero_files(path) == [path]
+    with pytest.raises(FileNotFoundError, match="neither an HDF5 file nor a folder"):
+        libero_files(path.parent / "none")

@@ -1,0 +1,229 @@
+"""Reading demonstrations: files of robomimic and LIBERO load, damaged ones say what is wrong."""
+
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+
+from mummi.imitation.demonstrations import Demonstrations
+from tests.support.demonstration_files import LIBERO_SHAPES, PROBLEM, libero, robomimic
+
+
+def test_a_file_of_libero_loads(tmp_path):
+    path = libero(tmp_path / "drawer.hdf5")
+    with Demonstrations(path) as demonstrations, h5py.File(path) as file:
+        assert len(demonstrations) == 2 and demonstrations.action_size == 7
+        assert {m.name: m.shape for m in demonstrations.modalities} == LIBERO_SHAPES
+        kinds = {m.name: m.kind for m in demonstrations.modalities}
+        assert kinds["agentview_rgb"] == "image" and kinds["joint_states"] == "vector"
+        attributes = demonstrations.attributes
+        assert attributes["problem_info"] == PROBLEM
+        assert attributes["bddl_file_name"] == "open_the_drawer.bddl"
+        assert attributes["env_args"]["env_name"] == "Libero" and attributes["total"] == 13
+        for number, there in enumerate(demonstrations):
+            raw = file[f"data/demo_{number}"]
+            for name in LIBERO_SHAPES:
+                dtype = np.uint8 if name.endswith("rgb") else np.float32
+                assert there.values[name].dtype == dtype
+                np.testing.assert_array_equal(
+                    there.values[name], raw["obs"][name][()].astype(dtype)
+                )
+            np.testing.assert_array_equal(there.actions, raw["actions"][()].astype(np.float32))
+            assert there.rewards.dtype == np.float32 and there.rewards.tolist()[-2:] == [0, 1]
+            assert there.dones.dtype == bool and there.dones.tolist()[-2:] == [False, True]
+            np.testing.assert_array_equal(there.states, raw["states"][()])
+            start = there.attributes.pop("init_state")
+            np.testing.assert_array_equal(start, raw["states"][0])
+            assert there.attributes == {"num_samples": 6 + number, "model_file": "<mujoco/>"}
+
+
+def test_a_file_of_robomimic_loads_with_its_filter_keys_in_numeric_order(tmp_path):
+    path = robomimic(tmp_path / "lift.hdf5")
+    with Demonstrations(path) as demonstrations, h5py.File(path) as file:
+        assert demonstrations.names == tuple(f"demo_{number}" for number in range(12))
+        kinds = {m.name: m.kind for m in demonstrations.modalities}
+        expected = ("image", "vector", "depth")
+        names = ("agentview_image", "robot0_eef_pos", "agentview_depth")
+        assert kinds == dict(zip(names, expected, strict=True))
+        there = demonstrations[-2]
+        np.testing.assert_array_equal(
+            there.values["agentview_image"], file["data/demo_10/obs/agentview_image"][()]
+        )
+        assert there.states is None and there.dones.tolist() == [False] * 3 + [True] * 2
+    with Demonstrations(path, mask="valid") as demonstrations:
+        assert demonstrations.names == ("demo_3", "demo_11")
+
+
+def test_observations_are_chosen_and_renamed_in_the_order_given(tmp_path):
+    path = libero(tmp_path / "drawer.hdf5")
+    with Demonstrations(path, {"rgb": "eye_in_hand_rgb", "arm": "joint_states"}) as chosen:
+        assert [m.name for m in chosen.modalities] == ["rgb", "arm"]
+        with h5py.File(path) as file:
+            expected = file["data/demo_1/obs/eye_in_hand_rgb"][()]
+        np.testing.assert_array_equal(chosen[1].values["rgb"], expected)
+    with Demonstrations(path, ("joint_states", "ee_states")) as chosen:
+        assert [m.name for m in chosen.modalities] == ["joint_states", "ee_states"]
+    with Demonstrations(path, ()) as chosen:
+        assert chosen[0].values == {} and len(chosen[0].actions) == 6
+
+
+def test_one_demonstration_is_in_memory_at_a_time(tmp_path):
+    path = tmp_path / "long.hdf5"
+    with h5py.File(path, "w") as file:
+        for number in range(8):
+            file[f"data/demo_{number}/obs/arm"] = np.full((1000, 250), number, np.float32)
+            file[f"data/demo_{number}/actions"] = np.zeros((1000, 2))
+    with Demonstrations(path) as demonstrations:
+        tracemalloc.start()
+        try:
+            for number, there in enumerate(demonstrations):
+                assert there.values["arm"][0, 0] == number
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    # A demonstration has 1 MB, two may overlap, and the check for NaN takes a quarter of it.
+    assert peak < 3e6
+
+
+def edit(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def replace(name, value):
+    def change(file):
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def with_value(name, index, number):
+    def change(file):
+        file[name][index] = number
+
+    return change
+
+
+def remove(name):
+    return lambda file: file.__delitem__(name)
+
+
+DEMO = "data/demo_1"
+MALFORMED = {
+    "no data": (remove("data"), "group 'data' is missing"),
+    "no demonstration": (
+        lambda file: (file.__delitem__("data/demo_0"), file.__delitem__(DEMO)),
+        "no demonstrations in 'data'",
+    ),
+    "no observations": (remove("data/demo_0/obs"), "data/demo_0/obs is missing"),
+    "no actions": (remove(f"{DEMO}/actions"), "demo_1/actions is missing"),
+    "an observation missing": (
+        remove(f"{DEMO}/obs/ee_states"),
+        "demo_1/obs/ee_states is missing",
+    ),
+    "a demonstration no group": (replace(DEMO, np.zeros(3)), "data/demo_1 cannot be read"),
+    "an observation too short": (
+        replace(f"{DEMO}/obs/ee_states", np.zeros((4, 6))),
+        r"demo_1/obs/ee_states has shape \(4, 6\); it must be \(7, 6\)",
+    ),
+    "rewards too long": (
+        replace(f"{DEMO}/rewards", np.zeros(8)),
+        r"demo_1/rewards has shape \(8,\); it must be \(7,\)",
+    ),
+    "another shape than before": (
+        replace(f"{DEMO}/obs/agentview_rgb", np.zeros((7, 4, 8, 3), np.uint8)),
+        r"demo_1/obs/agentview_rgb has shape \(7, 4, 8, 3\); it must be \(7, 8, 8, 3\)",
+    ),
+    "other actions than before": (
+        replace(f"{DEMO}/actions", np.zeros((7, 6))),
+        r"demo_1/actions has shape \(7, 6\); it must be \(7, 7\)",
+    ),
+    "samples miscounted": (
+        lambda file: file[DEMO].attrs.__setitem__("num_samples", 9),
+        "demo_1/actions has length 7; it must be 9",
+    ),
+    "an empty demonstration": (
+        replace(f"{DEMO}/actions", np.zeros((0, 7))),
+        "demo_1/actions has no step",
+    ),
+    "NaN in actions": (
+        with_value(f"{DEMO}/actions", (4, 2), np.nan),
+        "demo_1/actions is NaN or infinite at step 4",
+    ),
+    "infinity in an observation": (
+        with_value(f"{DEMO}/obs/ee_states", (6, 0), np.inf),
+        "demo_1/obs/ee_states is NaN or infinite at step 6",
+    ),
+    "a picture of floats": (
+        replace(f"{DEMO}/obs/agentview_rgb", np.zeros((7, 8, 8, 3))),
+        "demo_1/obs/agentview_rgb has dtype float64; it must be uint8",
+    ),
+    "text for actions": (
+        replace(f"{DEMO}/actions", np.full((7, 7), b"left")),
+        r"demo_1/actions has dtype \|S4; it must be numbers",
+    ),
+    "pictures of floats everywhere": (
+        replace("data/demo_0/obs/agentview_rgb", np.zeros((6, 8, 8, 3))),
+        r"demo_0/obs/agentview_rgb has shape \(6, 8, 8, 3\) and dtype float64",
+    ),
+    "a broken attribute": (
+        lambda file: file["data"].attrs.__setitem__("env_args", "{"),
+        "attribute 'env_args' of 'data' is no JSON",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_file_says_what_is_wrong_and_where(tmp_path, case):
+    change, said = MALFORMED[case]
+    path = libero(tmp_path / "drawer.hdf5")
+    edit(path, change)
+    with pytest.raises(ValueError, match=said) as caught, Demonstrations(path) as demonstrations:
+        list(demonstrations)
+    assert str(path) in str(caught.value)
+
+
+def test_a_damaged_demonstration_does_not_spoil_those_before_it(tmp_path):
+    path = libero(tmp_path / "drawer.hdf5")
+    edit(path, remove(f"{DEMO}/actions"))
+    with Demonstrations(path) as demonstrations:
+        assert len(demonstrations[0].actions) == 6
+
+
+def test_what_is_no_hdf5_file_is_refused(tmp_path):
+    path = tmp_path / "notes.hdf5"
+    path.write_text("not a file of this kind")
+    with pytest.raises(ValueError, match=r"notes.hdf5: no HDF5 file, or a truncated one"):
+        Demonstrations(path)
+    whole = libero(tmp_path / "drawer.hdf5").read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="truncated"):
+        Demonstrations(path)
+    with pytest.raises(FileNotFoundError, match=r"no file .*absent.hdf5"):
+        Demonstrations(tmp_path / "absent.hdf5")
+
+
+def test_a_damaged_chunk_is_named(tmp_path):
+    path = robomimic(tmp_path / "lift.hdf5")
+    with h5py.File(path) as file:
+        chunk = file["data/demo_2/obs/agentview_image"].id.get_chunk_info(0)
+    with path.open("rb+") as file:
+        file.seek(chunk.byte_offset)
+        file.write(bytes(chunk.size))
+    with Demonstrations(path) as demonstrations:
+        with pytest.raises(ValueError, match="demo_2/obs/agentview_image is damaged"):
+            demonstrations[2]
+        assert len(demonstrations[3].actions) == 5
+
+
+def test_unknown_names_are_refused(tmp_path):
+    path = robomimic(tmp_path / "lift.hdf5")
+    with pytest.raises(ValueError, match="unknown modality 'tactil'; the observations are agent"):
+        Demonstrations(path, ["tactil"])
+    with pytest.raises(ValueError, match="no filter key 'train'; it has valid"):
+        Demonstrations(path, mask="train")
+    edit(path, replace("mask/valid", np.array([b"demo_99"])))
+    with pytest.raises(ValueError, match="mask/valid lists 'demo_99'"):
+        Demonstrations(path, mask="valid")

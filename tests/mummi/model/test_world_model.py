@@ -1,0 +1,262 @@
+"""The world model's loss: what it is made of, and that missing sensors never reach it."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mummi.config import METHODS
+from mummi.model.augmentation import shift_sensors
+from mummi.model.world_model import WorldModel
+from mummi.presets import PRESETS
+from tests.support.small import (
+    ACTION_SIZE,
+    MODALITIES,
+    make_batch,
+    random_parameters,
+    small_config,
+    spoil_missing,
+)
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+KEY = jax.random.PRNGKey(11)
+NAMES = [m.name for m in MODALITIES]
+
+
+def make_model(name="debug", method="mummi", modalities=MODALITIES, **options):
+    config = small_config(name, method, **options)
+    return WorldModel(config.model, modalities, ACTION_SIZE, method)
+
+
+@functools.cache
+def build(name="debug", method="mummi", **options):
+    """A model, its parameters, and its compiled loss with gradient."""
+    model = make_model(name, method, **options)
+    function = jax.jit(jax.value_and_grad(model.loss, has_aux=True))
+    return model, random_parameters(model.init), function
+
+
+def compute(built, batch):
+    """Loss, posterior, metrics and gradient."""
+    _, params, function = built
+    (loss, (posterior, metrics)), gradient = function(params, batch, KEY)
+    return loss, posterior, metrics, gradient
+
+
+def perceive(model, params, batch):
+    return model.perceive(params, batch["values"], batch["available"], KEY)
+
+
+def assert_finite(tree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
+
+
+PAPER = ("paper", "mummi")
+DECODED = {f"reconstruction_{name}" for name in NAMES}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "options"),
+    [(name, "mummi", {}) for name in PRESETS if name != "debug"]  # laptop at other sizes
+    + [("paper", method, {}) for method in METHODS if method != "mummi"]
+    + [("laptop", method, {"drop": 0.5}) for method in METHODS],
+)
+def test_what_a_missing_sensor_holds_changes_no_loss_metric_or_gradient(name, method, options):
+    built = build(name, method, **options)
+    batch = make_batch()
+    clean, spoiled = compute(built, batch), compute(built, spoil_missing(batch))
+    assert_finite(clean)
+    jax.tree.map(np.testing.assert_array_equal, clean, spoiled)
+
+
+@pytest.mark.parametrize("options", [PAPER, ("laptop", "mummi")])
+def test_with_every_sensor_missing_the_loss_is_finite_and_the_belief_is_the_prior(options):
+    model, params, _ = built = build(*options)
+    batch = make_batch(missing=1.1)
+    loss, posterior, metrics, gradient = compute(built, batch)
+    assert_finite((loss, posterior, metrics, gradient))
+    assert metrics["missing"] == 1.0
+    belief = perceive(model, params, batch)
+    np.testing.assert_array_equal(belief.mean, 0.0)
+    np.testing.assert_array_equal(belief.std, 1.0)
+    for name in NAMES:
+        assert metrics[f"nce/{name}"] == 0.0
+        experts = jax.tree.leaves(gradient[f"sensor_{name}"])
+        assert all((np.asarray(leaf) == 0).all() for leaf in experts)
+    if model.config.blind_is_prior:
+        assert metrics["kl"] == 0.0
+
+
+def test_the_order_of_the_sensors_changes_no_loss():
+    loss, _, metrics, _ = compute(build(*PAPER), make_batch())
+    model = make_model(*PAPER, modalities=tuple(MODALITIES[i] for i in (2, 0, 1)))
+    _, params, _ = build(*PAPER)
+    permuted, (_, permuted_metrics) = jax.jit(model.loss)(params, make_batch(), KEY)
+    np.testing.assert_allclose(permuted, loss, rtol=1e-5)
+    for name in NAMES:
+        np.testing.assert_allclose(
+            permuted_metrics[f"nce/{name}"], metrics[f"nce/{name}"], rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (PAPER, {*(f"nce_{n}" for n in NAMES), "kl", "kl_fused", "reward", "continue"}),
+        (("paper", "mummi_b"), {"nce_fused", "kl", "kl_fused", "reward", "continue"}),
+        (("paper", "mssm_e"), {*DECODED, "kl", "kl_fused", "reward", "continue"}),
+        (("paper", "dreamer"), {*DECODED, "kl", "reward", "continue"}),
+        (("laptop", "cvrl"), {"nce_joint", "kl", "reward", "continue"}),
+        (("laptop", "mummi"), {*(f"nce_{n}" for n in NAMES), "kl", "reward", "continue"}),
+    ],
+)
+def test_the_loss_is_the_sum_of_its_named_parts(options, parts):
+    loss, _, metrics, _ = compute(build(*options), make_batch())
+    found = {name.removeprefix("loss/"): v for name, v in metrics.items() if "loss/" in name}
+    assert set(found) == parts
+    np.testing.assert_allclose(loss, sum(found.values()), rtol=1e-6)
+
+
+def test_the_reward_of_a_first_step_is_not_counted():
+    built = build(*PAPER)
+    batch = make_batch()
+    first = batch["is_first"]
+    changed = batch | {"reward": jnp.where(first, 100.0, batch["reward"])}
+    a, b = compute(built, batch), compute(built, changed)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    changed = batch | {"reward": jnp.where(first, batch["reward"], 100.0)}
+    assert compute(built, changed)[2]["loss/reward"] > a[2]["loss/reward"]
+
+
+def test_reward_and_continuation_losses_are_their_negative_log_likelihoods():
+    model, params, _ = built = build("laptop", "mummi")
+    batch = make_batch()
+    _, posterior, metrics, _ = compute(built, batch)
+    c = model.config
+    assert c.reward_scale != 1 and c.reward_weight != 1
+    mean = np.asarray(model.predict_reward(params, posterior.feature))
+    known = ~np.asarray(batch["is_first"])
+    error = mean - c.reward_scale * np.asarray(batch["reward"])
+    expected = c.reward_weight * 0.5 * np.square(error)[known].mean()
+    np.testing.assert_allclose(metrics["loss/reward"], expected, rtol=1e-4)
+    chance = np.asarray(model.predict_continue(params, posterior.feature))
+    likelihood = np.where(batch["is_terminal"], 1 - chance, chance)
+    np.testing.assert_allclose(metrics["loss/continue"], -np.log(likelihood).mean(), rtol=1e-4)
+
+
+def test_hiding_takes_a_random_segment_of_a_share_of_the_sequences():
+    model = make_model(drop=0.5)
+    time, batch = 7, 4000
+    keep = np.asarray(model.hide(KEY, batch, time))
+    assert keep.shape == (3, batch, time)
+    flips = np.abs(np.diff(np.pad(~keep, ((0, 0), (0, 0), (1, 1))).astype(int), axis=-1)).sum(-1)
+    assert set(np.unique(flips)) == {0, 2}
+    # Two cuts drawn evenly from 0..T are (n^2 - 1) / 3n apart on average, n = T + 1.
+    n = time + 1
+    expected = 0.5 * (n**2 - 1) / (3 * n) / time
+    np.testing.assert_allclose((~keep).mean((1, 2)), expected, atol=0.02)
+    np.testing.assert_allclose((flips > 0).mean(), 0.5 * (1 - 1 / n), atol=0.02)
+    hidden = (~keep).reshape(3, -1)
+    assert np.abs(np.corrcoef(hidden) - np.eye(3)).max() < 0.05
+
+
+def test_what_cannot_fail_is_never_hidden():
+    told = tuple(dataclasses.replace(m, can_fail=i != 1) for i, m in enumerate(MODALITIES))
+    keep = np.asarray(make_model(drop=0.9, modalities=told).hide(KEY, 50, 7))
+    np.testing.assert_array_equal(keep.all((1, 2)), [False, True, False])
+
+
+def test_the_kl_of_the_fused_belief_goes_to_what_s_c_predicts():
+    model, params, _ = built = build(*PAPER)
+    batch = make_batch()
+    _, posterior, metrics, _ = compute(built, batch)
+    belief = perceive(model, params, batch)
+    raw = np.asarray(model.fused_prior.apply(params["fused_prior"], posterior.stoch))
+    mean, std = np.split(raw, 2, -1)
+    std = np.log1p(np.exp(std)) + model.config.min_std
+    ratio = np.square(np.asarray(belief.std) / std)
+    distance = np.square((np.asarray(belief.mean) - mean) / std)
+    expected = 0.5 * (ratio + distance - 1 - np.log(ratio)).sum(-1).mean()
+    np.testing.assert_allclose(metrics["loss/kl_fused"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["mummi", "dreamer"])
+def test_the_next_action_is_told_by_the_sensors_of_its_step_alone(method):
+    model, params, _ = built = build("laptop", method, action_weight=3.0)
+    batch = make_batch()
+    _, _, metrics, gradient = compute(built, batch)
+    fused = perceive(model, params, batch).mean
+    guess = np.asarray(model.action.apply(params["action"], fused))
+    first = np.asarray(batch["is_first"])
+    squares, count = 0.0, 0
+    for sequence in range(len(first)):
+        for t in range(first.shape[1] - 1):
+            if not first[sequence, t + 1]:  # the action stands at the step that it led to
+                error = guess[sequence, t] - np.asarray(batch["action"][sequence, t + 1])
+                squares, count = squares + np.square(error).sum(), count + 1
+    assert 0 < count < first[:, 1:].size
+    mean = squares / first[:, 1:].size
+    np.testing.assert_allclose(metrics["loss/action"], 1.5 * mean, rtol=1e-4)
+    np.testing.assert_allclose(metrics["action_error"], squares / count / ACTION_SIZE, rtol=1e-4)
+
+    def action_loss(params):
+        return model.loss(params, batch, KEY)[1][1]["loss/action"]
+
+    reached = jax.grad(action_loss)(params)
+    assert any(np.asarray(x).any() for x in jax.tree.leaves(reached["action"]))
+    assert not any(np.asarray(x).any() for x in jax.tree.leaves(reached["rssm"]))
+    assert_finite(gradient)
+
+
+def test_training_shifts_what_it_senses_and_its_targets():
+    model, params, _ = build("laptop", "dreamer", shift=0.25)
+    plain = build("laptop", "dreamer")[0]
+    batch = make_batch()
+    values = shift_sensors(
+        batch["values"], model.modalities, jax.random.fold_in(KEY, 3), model.config.shift
+    )
+    moved, _ = plain.loss(params, {**batch, "values": values}, KEY)
+    np.testing.assert_allclose(model.loss(params, batch, KEY)[0], moved, rtol=1e-5)
+    assert abs(moved - plain.loss(params, batch, KEY)[0]) > 1e-4
+    with pytest.raises(ValueError, match=r"shift is 0\.6"):
+        build("laptop", "mummi", shift=0.6)
+
+
+def test_filtering_step_by_step_follows_the_sensors_that_delivered():
+    model, params, _ = build("laptop", "mummi")
+    batch = make_batch()
+    step = jax.jit(model.filter_step)
+
+    def run(values, available):
+        state = model.rssm.initial(2)
+        first = jnp.ones(2, bool)
+        return step(params, state, values, available, jnp.zeros((2, ACTION_SIZE)), first, KEY)
+
+    def at(tree):
+        return jax.tree.map(lambda x: x[:, 1], tree)
+
+    clean = run(at(batch["values"]), at(batch["available"]))
+    spoiled = run(at(spoil_missing(batch)["values"]), at(batch["available"]))
+    jax.tree.map(np.testing.assert_array_equal, clean, spoiled)
+    nothing = {name: jnp.zeros(2, bool) for name in NAMES}
+    blind = run(at(batch["values"]), nothing)
+    assert (clean.mean != blind.mean).any()
+
+
+@pytest.mark.parametrize("option", ["fused_prior", "posterior_sees_std"])
+def test_the_published_fusion_refuses_options_that_need_a_std(option):
+    with pytest.raises(ValueError, match="keeps no standard deviation"):
+        make_model("published", **{option: True})
+
+
+def test_compute_in_bfloat16_keeps_losses_and_states_in_float32():
+    config = small_config("paper").model
+    model = WorldModel(config, MODALITIES, ACTION_SIZE, "mummi", jnp.bfloat16)
+    params = build(*PAPER)[1]
+    outputs = jax.eval_shape(model.loss, params, make_batch(), KEY)
+    assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {jnp.dtype(jnp.float32)}

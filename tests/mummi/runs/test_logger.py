@@ -1,0 +1,141 @@
+"""What a run leaves to read: metrics.jsonl, TensorBoard events, films."""
+
+import io
+import json
+import math
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mummi.runs.logger import Logger, read_metrics, write_video
+
+
+def make_frames(count, height, width):
+    """Flat frames of slowly changing colour, which a lossy codec keeps nearly as they are."""
+    level = np.linspace(20, 230, count).astype(np.uint8)
+    return np.broadcast_to(level[:, None, None, None], (count, height, width, 3)).copy()
+
+
+def read_video(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        context = stream.codec_context
+        return np.stack(frames), context.name, context.pix_fmt, stream.average_rate
+
+
+def events(logdir):
+    found = EventAccumulator(str(logdir), size_guidance={"images": 0, "scalars": 0, "tensors": 0})
+    return found.Reload()
+
+
+def test_scalars_are_one_json_object_a_line_and_points_in_tensorboard(tmp_path):
+    with Logger(tmp_path / "run") as logger:
+        logger.scalars(10, {"loss": np.float32(0.5), "return": np.array([3])})
+        logger.scalars(20, {"loss": 0.25})
+    rows = read_metrics(tmp_path / "run")
+    assert [{k: v for k, v in row.items() if k != "time"} for row in rows] == [
+        {"step": 10, "loss": 0.5, "return": 3.0},
+        {"step": 20, "loss": 0.25},
+    ]
+    assert rows[0]["time"] <= rows[1]["time"]
+    points = events(tmp_path / "run").Scalars("loss")
+    assert [(p.step, p.value) for p in points] == [(10, 0.5), (20, 0.25)]
+
+
+def test_a_line_is_on_disk_as_soon_as_it_is_logged(tmp_path):
+    with Logger(tmp_path) as logger:
+        logger.scalars(1, {"loss": 1.0})
+        assert len(read_metrics(tmp_path)) == 1
+
+
+def test_what_is_not_finite_is_null_since_json_has_no_nan(tmp_path):
+    with Logger(tmp_path) as logger:
+        logger.scalars(1, {"a": math.nan, "b": -math.inf, "c": 1})
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    line = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
+    assert (line["a"], line["b"], line["c"]) == (None, None, 1.0)
+
+
+def test_a_name_of_the_logger_is_refused(tmp_path):
+    with Logger(tmp_path) as logger, pytest.raises(ValueError, match="'step' is reserved"):
+        logger.scalars(1, {"step": 3})
+    assert read_metrics(tmp_path) == []
+
+
+@pytest.mark.parametrize("cut", range(1, 30, 4))
+def test_a_last_line_cut_by_a_kill_is_passed_over_and_repaired(tmp_path, cut):
+    with Logger(tmp_path) as logger:
+        for step in (1, 2):
+            logger.scalars(step, {"loss": 0.5})
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1]
+    with Logger(tmp_path) as logger:
+        logger.scalars(3, {"loss": 0.5})
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 3]
+
+
+def test_a_broken_line_elsewhere_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnothing\n{"step": 2}\n')
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2 is not JSON"):
+        read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 47), (2, 100)])
+def test_a_film_plays_with_the_right_frames_size_and_rate(tmp_path, height, width):
+    frames = make_frames(9, height, width)
+    write_video(tmp_path / "films" / "film.mp4", frames, 12.5)
+    seen, codec, pixels, rate = read_video(tmp_path / "films" / "film.mp4")
+    assert seen.shape == (9, height + height % 2, width + width % 2, 3)
+    assert (codec, pixels, float(rate)) == ("h264", "yuv420p", 12.5)
+    error = np.abs(seen[:, :height, :width].astype(int) - frames)
+    assert error.mean() < 4
+    assert [path.name for path in (tmp_path / "films").iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        np.zeros((0, 8, 8, 3), np.uint8),
+        np.zeros((2, 8, 8), np.uint8),
+        np.zeros((2, 8, 8, 3), np.float32),
+    ],
+)
+def test_what_is_no_film_is_refused(tmp_path, frames):
+    with pytest.raises(ValueError, match=r"'film.mp4' .* need \[T, H, W, 3\] and uint8"):
+        write_video(tmp_path / "film.mp4", frames, 10)
+    with pytest.raises(ValueError, match="fps is 0"):
+        write_video(tmp_path / "film.mp4", make_frames(2, 8, 8), 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_logged_film_is_an_mp4_and_an_animated_gif_in_tensorboard(tmp_path):
+    frames = make_frames(6, 32, 48)
+    with Logger(tmp_path) as logger:
+        path = logger.video(7, "eval/rgb", frames, 10)
+    assert path == tmp_path / "videos" / "eval-rgb-0000000007.mp4"
+    assert len(read_video(path)[0]) == 6
+    (event,) = events(tmp_path).Images("eval/rgb")
+    assert (event.step, event.width, event.height) == (7, 48, 32)
+    gif = Image.open(io.BytesIO(event.encoded_image_string))
+    assert (gif.format, gif.n_frames, gif.size) == ("GIF", 6, (48, 32))
+    assert gif.info["duration"] == 100
+
+
+def test_pictures_and_texts_reach_tensorboard(tmp_path):
+    image = np.zeros((8, 6, 3), np.uint8)
+    image[2, 3] = 255, 10, 20
+    with Logger(tmp_path) as logger:
+        logger.image(3, "camera", image)
+        logger.text(3, "config", "batch: 50")
+    (event,) = events(tmp_path).Images("camera")
+    np.testing.assert_array_equal(Image.open(io.BytesIO(event.encoded_image_string)), image)
+    (text,) = events(tmp_path).Tensors("config/text_summary")
+    assert text.tensor_proto.string_val == [b"batch: 50"]
