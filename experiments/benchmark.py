@@ -24,6 +24,7 @@ from experiments.benchmarks.heads import Arguments as HeadArguments
 from experiments.benchmarks.heads import head_rows
 from experiments.benchmarks.simulators import environment_rows
 from experiments.benchmarks.timing import Cost, Row, fastest, forget_peak, now, peak_memory
+from experiments.benchmarks.updates import draw, updating
 from experiments.command_line import explain
 from experiments.runtime.start import training_environments
 from experiments.train import Trainer
@@ -158,23 +159,6 @@ class Clock:
             self.times.append(Time(int(values["updates"]), *now()))
 
 
-def updating(
-    config: Config, modalities: tuple[Modality, ...], actions: int
-) -> tuple[Callable[[], dict], int]:
-    """A call that makes one update after the other on a batch, and the operations of each."""
-    agent = Agent(config, modalities, actions)
-    batch = draw(modalities, actions, (config.batch_size, config.batch_length))
-    batch = jax.device_put(nest(batch))
-    state = agent.init(0)
-
-    def update():
-        nonlocal state
-        state, metrics = agent.update(state, batch)
-        return metrics
-
-    return update, flops.count(agent.update, state, batch)
-
-
 def act_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
     """Acting for one robot against an empty compiled call and its bare matrix products."""
     agent = Agent(config, modalities, actions)
@@ -213,22 +197,6 @@ def peak_product() -> tuple[Callable[[], jax.Array], int]:
     matrix = jnp.ones((size, size))
     product = jax.jit(jnp.dot)
     return lambda: product(matrix, matrix), 2 * size**3
-
-
-def draw(
-    modalities: tuple[Modality, ...], actions: int, lead: tuple[int, ...], seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Random steps under the replay's keys, arrays [*lead, ...]; all sensors deliver."""
-    random = np.random.default_rng(seed)
-    steps = {}
-    for key, (shape, dtype) in layout(modalities, actions).items():
-        if np.issubdtype(dtype, np.floating):
-            steps[key] = random.random((*lead, *shape), np.float32).astype(dtype)
-        elif dtype == np.uint8:
-            steps[key] = random.integers(0, 256, (*lead, *shape), np.uint8)
-        else:
-            steps[key] = np.full((*lead, *shape), key.startswith("available"))
-    return steps
 
 
 MEASURES = {

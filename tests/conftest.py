@@ -21,6 +21,17 @@ hypothesis.settings.register_profile("mummi", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mummi")
 
 
+def pytest_sessionstart(session):
+    """Chooses the OpenGL backend once, for this process and all that the tests start.
+
+    MuJoCo settles on one at its import, whichever test file brings that first.
+    """
+    from envs.rendering import gl
+
+    if not os.environ.get("MUJOCO_GL") and (backend := gl.available_backend()):
+        os.environ["MUJOCO_GL"] = backend
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled():
     """Frees what a module compiled: a test process would grow to gigabytes."""
