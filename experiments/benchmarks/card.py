@@ -24,6 +24,8 @@ from mummi.presets import preset
 
 PRECISIONS = {"float32": "off", "bfloat16": "on"}
 """The precisions that are compared, by name, with what ``Config.bfloat16`` is for each."""
+DIFFER = 3
+"""Exit status that tells a difference of the precisions from an error."""
 KEPT = ("_render", "mujoco", "rl", "suite", "utils")
 """Folders of dm_control that the tasks of dm_control.suite import."""
 UNUSED = ("suite/dog_assets/", "mujoco/testing/")
@@ -143,7 +145,7 @@ def check(arguments: Check) -> dict[str, float]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; its exit status is 1 where bfloat16 does not agree with float32."""
+    """The command; its exit status is ``DIFFER`` where bfloat16 does not agree with float32."""
     with explain():
         parsed = tyro.cli(
             Annotated[Check, tyro.conf.subcommand("check")]
@@ -158,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
         wrong = check(parsed)
         if wrong:
             print(f"bfloat16 differs by more than {parsed.tolerance}: {', '.join(wrong)}")
-            raise SystemExit(1)
+            raise SystemExit(DIFFER)
         print(f"every loss agrees within {parsed.tolerance}")
 
 
