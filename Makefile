@@ -17,7 +17,7 @@ demo: venv gl  ## train a small agent, evaluate it, and say where everything is
 	$(BIN)/python -m experiments.demo
 
 test: venv gl  ## run the tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 
 lint: venv  ## check style and formatting
 	$(BIN)/ruff check

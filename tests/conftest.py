@@ -8,6 +8,8 @@ import hypothesis
 import pytest
 
 CACHE = pathlib.Path(__file__).parents[1] / ".pytest_cache" / "jax"
+LARGE = 2 * 2**30
+"""Bytes of memory from which a test process gives up what it compiled."""
 
 # Several test processes may share one accelerator, and each would reserve most of its memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -39,9 +41,10 @@ def pytest_sessionstart(session):
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled():
-    """Frees what a module compiled: a test process would grow to gigabytes."""
+    """Frees what was compiled once the process is large: it would grow to many gigabytes."""
     yield
-    if "jax" in sys.modules:
+    resident = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    if "jax" in sys.modules and resident * os.sysconf("SC_PAGE_SIZE") > LARGE:
         sys.modules["jax"].clear_caches()
 
 

@@ -48,7 +48,7 @@ def compute(built, batch):
 
 
 def perceive(model, params, batch):
-    return model.perceive(params, batch["values"], batch["available"], KEY)
+    return jax.jit(model.perceive)(params, batch["values"], batch["available"], KEY)
 
 
 def assert_finite(tree):
@@ -207,7 +207,7 @@ def test_the_next_action_is_told_by_the_sensors_of_its_step_alone(method):
     def action_loss(params):
         return model.loss(params, batch, KEY)[1][1]["loss/action"]
 
-    reached = jax.grad(action_loss)(params)
+    reached = jax.jit(jax.grad(action_loss))(params)
     assert any(np.asarray(x).any() for x in jax.tree.leaves(reached["action"]))
     assert not any(np.asarray(x).any() for x in jax.tree.leaves(reached["rssm"]))
     assert_finite(gradient)
@@ -220,9 +220,10 @@ def test_training_shifts_what_it_senses_and_its_targets():
     values = shift_sensors(
         batch["values"], model.modalities, jax.random.fold_in(KEY, 3), model.config.shift
     )
-    moved, _ = plain.loss(params, {**batch, "values": values}, KEY)
-    np.testing.assert_allclose(model.loss(params, batch, KEY)[0], moved, rtol=1e-5)
-    assert abs(moved - plain.loss(params, batch, KEY)[0]) > 1e-4
+    shifted, still = jax.jit(model.loss), jax.jit(plain.loss)
+    moved, _ = still(params, {**batch, "values": values}, KEY)
+    np.testing.assert_allclose(shifted(params, batch, KEY)[0], moved, rtol=1e-5)
+    assert abs(moved - still(params, batch, KEY)[0]) > 1e-4
     with pytest.raises(ValueError, match=r"shift is 0\.6"):
         build("laptop", "mummi", shift=0.6)
 
