@@ -26,7 +26,7 @@ def start(arguments: list[str], count: int = 1) -> subprocess.Popen:
     """A Python process that sees ``count`` devices, its output piped."""
     settings = {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
     }
     return subprocess.Popen(

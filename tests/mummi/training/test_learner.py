@@ -20,7 +20,9 @@ LAST = 4
 
 @pytest.fixture(scope="module")
 def agent():
-    return Agent(small_config(), MODALITIES, ACTION_SIZE, data_mesh(1, 2))
+    made = Agent(small_config(), MODALITIES, ACTION_SIZE, data_mesh(1, 2))
+    made.init = jax.jit(made.init)
+    return made
 
 
 @pytest.fixture
