@@ -1,5 +1,6 @@
 """What all tests share; runs before any of them imports jax."""
 
+import ctypes
 import os
 import pathlib
 import sys
@@ -46,6 +47,8 @@ def forget_compiled():
     resident = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
     if "jax" in sys.modules and resident * os.sysconf("SC_PAGE_SIZE") > LARGE:
         sys.modules["jax"].clear_caches()
+        # Without this the process keeps what was freed.
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="module")

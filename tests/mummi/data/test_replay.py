@@ -126,7 +126,7 @@ def test_every_step_is_equally_likely(tmp_path, length):
     replay = make_replay(tmp_path)
     for i, size in enumerate((2, 4, 9, 3)):
         replay.add(make_episode(size, 100.0 * i), i)
-    drawn = np.concatenate([replay.sample(80, length)["reward"] for _ in range(250 // length)])
+    drawn = np.concatenate([replay.sample(80, length)["reward"] for _ in range(100 // length)])
     first = drawn[:, 0].astype(int)
     names, counts = np.unique(first, return_counts=True)
     assert len(names) == 18 and scipy.stats.chisquare(counts).pvalue > 1e-3

@@ -20,9 +20,7 @@ LAST = 4
 
 @pytest.fixture(scope="module")
 def agent():
-    made = Agent(small_config(), MODALITIES, ACTION_SIZE, data_mesh(1, 2))
-    made.init = jax.jit(made.init)
-    return made
+    return Agent(small_config(), MODALITIES, ACTION_SIZE, data_mesh(1, 2))
 
 
 @pytest.fixture
