@@ -111,6 +111,10 @@ timeout --foreground --signal TERM --kill-after 120 "$((60 * minutes))" \
     --evaluate-every 0 --checkpoint-every 120 "${flags[@]}" || status=$?
 # 124: the time was up.
 [ "$status" -eq 0 ] || [ "$status" -eq 124 ] || exit "$status"
+if [ ! -d "$logdir/checkpoints" ]; then
+    echo "$minutes minutes were over before anything was learned; give more --minutes"
+    exit 1
+fi
 
 stage "what was trained"
 du -sh "$logdir/checkpoints"

@@ -24,12 +24,13 @@ METHODS = ("mummi", "mssm_e")
 def updates(mesh: jax.sharding.Mesh | None) -> dict[str, list[dict[str, float]]]:
     """By method the metrics of two updates on the same batches, whatever the mesh.
 
-    Imagination starts from eight of the states, so that these are split, too.
+    Imagination starts from eight of the states, so that these are split, too. Several processes
+    make those of the first method alone, whose contrast is the loss that needs the whole batch.
     """
     result = {}
     share = BATCH // jax.process_count()
     own = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-    for method in METHODS:
+    for method in METHODS[: 1 if jax.process_count() > 1 else None]:
         config = small_config(method=method)
         behavior = dataclasses.replace(config.behavior, starts=8, cloning=1.0)
         config = dataclasses.replace(config, behavior=behavior)

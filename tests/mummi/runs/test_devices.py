@@ -65,8 +65,8 @@ def on_one_device():
 
 def assert_same(found: dict, expected: dict) -> None:
     """The metrics of two updates are equal to rounding, those of the second to more of it."""
-    for method, rows in expected.items():
-        for row, other, rtol in zip(rows, found["metrics"][method], (1e-4, 1e-2), strict=True):
+    for method, rows in found["metrics"].items():
+        for other, row, rtol in zip(rows, expected[method], (1e-4, 1e-2), strict=True):
             assert row.keys() == other.keys()
             for name, value in row.items():
                 assert other[name] == pytest.approx(value, rel=rtol, abs=rtol / 10), (method, name)
@@ -141,7 +141,7 @@ def test_devices_and_processes_that_are_not_there_are_refused(tmp_path, capsys, 
 
 
 def test_a_cluster_that_is_not_there_is_said():
-    process = start(["-c", "from mummi import devices; devices.connect('auto', 1, 0)"])
+    process = start(["-c", "from mummi.runs import devices; devices.connect('auto', 1, 0)"])
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "RuntimeError: coordinator is auto, but no cluster was found" in said
