@@ -9,8 +9,9 @@ docs/paper_run.sh [--minutes 8] [--out FOLDER] [--wheels FOLDER] [--logdir FOLDE
                   [flags of experiments.train]
     Installs the wheels, compares bfloat16 with float32 on one update and times updates, trains
     walker_walk for so many minutes, saves, evaluates with none, medium and high of the readings
-    missing, and draws the curve. On a card everything but the training takes about three minutes.
-    The same command goes on training where it was stopped.
+    missing, and draws the curve. Leave time for compiling and evaluating: each stage says when it
+    began, and what one has written stays if a later one is cut off. The same command goes on
+    training where it was stopped.
 
     --minutes  of training; it stops by itself, with a checkpoint.
     --out      gets report.txt (check, table, size of the checkpoint), curve.png and, in run/, what
@@ -82,6 +83,8 @@ done
 case $minutes in
     '' | *[!0-9]* | 0) echo "--minutes is '$minutes'; it must be a whole number from 1 on" >&2; exit 2 ;;
 esac
+# A second run on the same machine need not compile again.
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/runs/compiled}
 mkdir -p "$out"
 exec > >(tee "$out/report.txt") 2>&1
 

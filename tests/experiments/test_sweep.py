@@ -238,16 +238,14 @@ def test_ctrl_c_saves_checkpoints_and_says_that_the_same_command_goes_on(tmp_pat
 
 
 def test_submitit_does_the_same_work(tmp_path):
-    arguments = words(tmp_path, "--cluster", "local", "--no-evaluate")
+    arguments = words(tmp_path, "--cluster", "local", "--no-evaluate", seeds=("1",))
     status, said = command(*arguments)
     assert status == 0
-    assert "dummy/mummi-debug-0: done  step 400/400" in said
     assert "dummy/mummi-debug-1: done  step 400/400" in said
-    for seed in (0, 1):
-        logdir = tmp_path / "dummy" / f"mummi-debug-{seed}"
-        assert run.load(logdir).config == tiny.config(logdir, "--seed", str(seed))
-        assert Checkpointer(logdir / "checkpoints").latest_step() == 400
-    assert all(sweep_jobs.complete(job) for job in grid(tmp_path, evaluate=False))
+    logdir = tmp_path / "dummy" / "mummi-debug-1"
+    assert run.load(logdir).config == tiny.config(logdir, "--seed", "1")
+    assert Checkpointer(logdir / "checkpoints").latest_step() == 400
+    assert all(sweep_jobs.complete(job) for job in grid(tmp_path, seeds=(1,), evaluate=False))
 
 
 def test_a_job_that_breaks_is_a_failed_run(tmp_path, monkeypatch):
