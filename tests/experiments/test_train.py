@@ -47,13 +47,15 @@ def message(capsys, *arguments: str) -> str:
 
 
 TASKS = [name for name in tasks() if not name.startswith("libero")]
+# Others differ from one of these in their reward or in what a toy's sensors show.
+BODIES = ("dummy", "walker_walk", "finger_spin", "cup_catch", "table_wiping", "toy_x_y")
 
 
 @pytest.mark.parametrize(
     ("task", "method"),
-    [(task, "mummi") for task in TASKS] + [("dummy", m) for m in METHODS if m != "mummi"],
+    [(task, "mummi") for task in BODIES] + [("dummy", m) for m in METHODS if m != "mummi"],
 )
-def test_every_task_and_every_method_trains_resumes_and_evaluates(tmp_path, task, method):
+def test_every_body_and_every_method_trains_resumes_and_evaluates(tmp_path, task, method):
     # Twenty steps an episode on every task.
     repeat = {"dummy": "2"}.get(task, "5" if task.startswith(("toy", "table")) else "50")
     first, steps = {"2": ("100", "200"), "5": ("150", "300"), "50": ("1050", "1100")}[repeat]
@@ -95,7 +97,7 @@ def test_every_method_has_a_loss_and_an_action_for_the_sensors_of_every_task(tas
         assert (loss.shape, action.shape) == ((), (2, sensors[1]))
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"debug"}))  # that of all other tests
 def test_the_options_of_every_preset_train(tmp_path, name):
     small = (*SMALL, "--model.expert-units", "8") if name != "laptop" else SMALL
     # The published preset weighs touch by its name, which the dummy task lacks.
