@@ -1,11 +1,12 @@
 """The one declaration of a sensor stream."""
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
+
+from mummi.runs.names import closest
 
 Kind = Literal["image", "depth", "vector", "embedding"]
 
@@ -90,10 +91,9 @@ def require_can_fail(names: Sequence[str], modalities: Sequence[Modality], where
     known = {modality.name: modality for modality in modalities}
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}" if close else ""
             raise ValueError(
-                f"unknown modality {name!r}{where}{hint}; this task has {', '.join(known)}"
+                f"unknown modality {name!r}{where} (this task has {', '.join(known)})"
+                f"{closest(name, known)}"
             )
         if not known[name].can_fail:
             able = ", ".join(modality.name for modality in modalities if modality.can_fail)
