@@ -210,7 +210,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_clear_error_and_the_last_one_s
 
 SAVE_FOREVER = """
 import sys
-from test_checkpoint import make_state
+from tests.mummi.runs.test_checkpoint import make_state
 from mummi.runs.checkpoint import Checkpointer
 checkpoints = Checkpointer(sys.argv[1])
 step = checkpoints.latest_step() or 0

@@ -9,14 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from tests.support import sharded
-from tests.support import tiny
 
 from experiments import train
+from mummi.data.episode import load_episode
 from mummi.runs import devices
 from mummi.runs.checkpoint import Checkpointer
-from mummi.data.episode import load_episode
 from mummi.runs.logger import read_metrics
+from tests.support import sharded, tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -109,7 +108,7 @@ def test_a_run_of_two_processes_makes_the_updates_of_one_and_one_process_resumes
     )
     assert "updates" in said[0] and "updates" not in said[1]
     rows = [row for row in read_metrics(tmp_path) if "updates" in row]
-    assert (rows[-1]["step"], rows[-1]["updates"]) == (400, tiny.worth(settings))
+    assert (rows[-1]["step"], rows[-1]["updates"]) == (400, tiny.target_updates(settings))
     assert Checkpointer(tmp_path / "checkpoints").latest_step() == 400
     # Four environments, two of each process, share the 400 steps and none is like another.
     noise = set()
@@ -120,7 +119,7 @@ def test_a_run_of_two_processes_makes_the_updates_of_one_and_one_process_resumes
     assert len(noise) == 8
     longer = tiny.run(tmp_path, "--steps", "480", "--envs", "2")
     rows = [row for row in read_metrics(tmp_path) if "updates" in row]
-    assert (rows[-1]["step"], rows[-1]["updates"]) == (480, tiny.worth(longer))
+    assert (rows[-1]["step"], rows[-1]["updates"]) == (480, tiny.target_updates(longer))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_devices_and_processes_that_are_not_there_are_refused(tmp_path, capsys, 
 
 
 def test_a_cluster_that_is_not_there_is_said():
-    process = start(["-c", "from mummi import devices; devices.connect('auto', 1, 0)"])
+    process = start(["-c", "from mummi.runs import devices; devices.connect('auto', 1, 0)"])
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "RuntimeError: coordinator is auto, but no cluster was found" in said
