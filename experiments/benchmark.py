@@ -26,7 +26,6 @@ from experiments.benchmarks.simulators import environment_rows
 from experiments.benchmarks.timing import Cost, Row, fastest, forget_peak, now, peak_memory
 from experiments.command_line import explain
 from experiments.runtime.start import training_environments
-from experiments.train import Trainer
 from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
 from mummi.data.device_replay import DeviceSteps
@@ -35,6 +34,7 @@ from mummi.data.replay import Replay
 from mummi.modality import Modality
 from mummi.presets import preset
 from mummi.runs.devices import data_mesh
+from mummi.training.trainer import Trainer
 
 Stage = Literal["env", "replay", "train", "act", "heads", "loop"]
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.base import LABELS
 from envs.processes.worker import Host, record, send
 
 MAX_RESTARTS = 5
@@ -76,12 +77,15 @@ class ParallelEnvironments:
 
     Attributes:
         modalities, action_size, action_repeat: as in ``Environment``.
+        labels: names in ``Batch.info`` that say which episode it is.
         restarts: how many workers had to be replaced so far.
 
     Raises:
         ValueError: for no seeds. What ``envs.make`` raises is raised here too.
         WorkerDied: when a worker dies while it makes its environment.
     """
+
+    labels = LABELS
 
     def __init__(
         self, task: str, seeds: Sequence[Any], *, processes: bool = True, **make_kwargs: Any
