@@ -190,9 +190,7 @@ def record(
             return []
         for name, available in batch.available.items():
             if not available.all():
-                raise ValueError(
-                    f"sensor {name!r} did not deliver; demonstrations need all sensors"
-                )
+                raise ValueError(f"sensor {name!r} did not deliver; demonstrations need them all")
         states, actions = environments.physics_state(), act(batch)
         if step % arguments.noise_steps == 0:
             disturbance = arguments.noise * np.array([r.standard_normal(size) for r in random])

@@ -77,7 +77,6 @@ class ParallelEnvironments:
 
     Attributes:
         modalities, action_size, action_repeat: as in ``Environment``.
-        labels: names in ``Batch.info`` that say which episode it is.
         restarts: how many workers had to be replaced so far.
 
     Raises:
@@ -85,7 +84,7 @@ class ParallelEnvironments:
         WorkerDied: when a worker dies while it makes its environment.
     """
 
-    labels = LABELS
+    labels = LABELS  # names in ``Batch.info`` that say which episode it is
 
     def __init__(
         self, task: str, seeds: Sequence[Any], *, processes: bool = True, **make_kwargs: Any
