@@ -158,10 +158,22 @@ def test_a_cut_episode_is_passed_over_with_a_warning(copy):
     assert (meta["step"], final.updates) == (500, tiny.target_updates(settings))
 
 
+def test_a_poisoned_episode_is_passed_over_and_training_goes_on(copy):
+    path = sorted((copy / "replay").iterdir())[2]
+    episode = load_episode(path)
+    episode["reward"][4] = np.nan
+    save_episode(path, episode)
+    with pytest.warns(UserWarning, match=f"skipped episode .*{path.name}: reward is not finite"):
+        settings = tiny.run(copy, "--steps", "500")
+    final, meta = state(copy)
+    assert (meta["step"], final.updates) == (500, tiny.target_updates(settings))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final))
+
+
 def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(copy, capsys):
     for path in (copy / "replay").iterdir():
         episode = load_episode(path)
-        episode["reward"][:] = np.nan
+        episode["reward"][:] = 1e30  # its square is infinite
         save_episode(path, episode)
     with pytest.raises(SystemExit) as end:
         train.main(tiny.flags(copy, "--steps", "800"))
