@@ -26,17 +26,18 @@ def train(config, environments, evaluate=None, script=None):
     """Trains or resumes a run, as ``experiments.train`` does; returns its folder.
 
     Args:
-        config: a ``mummi.config.Config``, for example
-            ``dataclasses.replace(mummi.presets.preset("laptop", "robot"), logdir="runs/robot")``.
-        environments: ``config.envs`` environments that step together, with the members of
+        config: a ``mummi.config.Config``, for example ``mummi.presets.preset("laptop", "robot")``.
+            ``envs`` and ``action_repeat`` are those of the environments, and other settings of the
+            task are only recorded. The folder is by default ``runs/TASK/METHOD-PRESET-SEED``.
+        environments: environments that step together, with the members of
             ``mummi.training.environments.Environments``.
         evaluate: ``evaluate(agent, parameters)`` returns scores to log, by name; called every
             ``config.evaluate_every`` steps.
         script: the sensor dropout in these environments, for the record; plain dictionaries.
 
     Raises:
-        ValueError: settings that contradict each other or the environments, or the folder holds
-            something else, a run with other settings, or is in use.
+        ValueError: settings that contradict each other, no expert where one is to demonstrate, or
+            the folder holds something else, a run with other settings, or is in use.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
         FloatingPointError: training diverged.
     """

@@ -91,8 +91,6 @@ def lock(logdir: str | os.PathLike) -> Iterator[None]:
 
 def check_settings(config: Config) -> None:
     """Raises a ValueError where a setting of what is learned from is out of range or in vain."""
-    if not config.logdir:
-        raise ValueError("logdir is ''; it must name the folder of the run")
     if config.updates_per_call < 0:
         raise ValueError(f"updates_per_call is {config.updates_per_call}; it must be 0 or more")
     if config.replay_device == "on" and config.coordinator:

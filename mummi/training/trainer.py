@@ -1,9 +1,11 @@
 """A training run: act, step, learn, log, evaluate and save, and go on after a kill."""
 
 import contextlib
+import dataclasses
 import math
 import os
 import pathlib
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -251,20 +253,21 @@ def train(
     Of several processes the first writes the configuration, metrics and checkpoints, and speaks.
 
     Args:
-        config: the run's settings; those of the task are only recorded.
-        environments: ``config.envs`` of them, whose actions last ``config.action_repeat`` steps.
+        config: the run's settings. ``envs`` and ``action_repeat`` are those of the environments,
+            and other settings of the task are only recorded.
+        environments: what it acts in.
         evaluate: scores the agent every ``config.evaluate_every`` steps; None for no evaluation.
         script: the sensor dropout in these environments, for the record; plain dictionaries.
 
     Raises:
-        ValueError: settings that contradict each other or the environments, or the folder holds
-            something else, a run with other settings, or is in use.
+        ValueError: settings that contradict each other, no expert where one is to demonstrate, or
+            the folder holds something else, a run with other settings, or is in use.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
         FloatingPointError: training diverged.
     """
+    config = _completed(config, environments)
     mesh = prepare(config)
     process, logdir = jax.process_index(), pathlib.Path(config.logdir)
-    _require_agreement(config, environments)
     if config.prefill_from == "demonstrations":
         environments.expert_action()  # refused for a task without an expert
     with contextlib.ExitStack() as stack:
@@ -285,12 +288,14 @@ def train(
     return logdir
 
 
-def _require_agreement(config: Config, environments: Environments) -> None:
-    """Raises a ValueError where the settings say something else than the environments."""
-    found = {"envs": len(environments), "action_repeat": environments.action_repeat}
-    for name, value in found.items():
-        if getattr(config, name) != value:
-            raise ValueError(
-                f"the config has {name} = {getattr(config, name)}, and these environments have "
-                f"{value}: change one of them"
-            )
+def _completed(config: Config, environments: Environments) -> Config:
+    """The settings, with what the environments say and the default folder."""
+    # A slash is that of a suite; anything else that is odd in a folder's name is left out.
+    task = re.sub(r"[^\w./-]+", "-", config.task)
+    default = f"runs/{task}/{config.method}-{config.preset}-{config.seed}"
+    return dataclasses.replace(
+        config,
+        envs=len(environments),
+        action_repeat=environments.action_repeat,
+        logdir=config.logdir or default,
+    )

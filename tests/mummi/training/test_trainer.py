@@ -127,19 +127,19 @@ def test_what_is_not_finite_costs_its_episode_and_the_run_goes_on(tmp_path, what
     assert replay.episodes == 2 * (len(environments.actions[1:]) // 6) - 3
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"envs": 3}, "the config has envs = 3, and these environments have 2"),
-        ({"action_repeat": 1}, "the config has action_repeat = 1, and these environments have 2"),
-        ({"logdir": ""}, "logdir is ''; it must name the folder of the run"),
-        ({"prefill_from": "demonstrations"}, "no expert is pretended"),
-    ],
-)
-def test_settings_that_these_environments_do_not_have_are_refused(tmp_path, changes, said):
-    with pytest.raises(ValueError, match=said):
-        config = settings(tmp_path / "run")
-        mummi.train(dataclasses.replace(config, **changes), Pretended())
+def test_what_the_environments_say_is_not_a_setting(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = settings("", task="my_robots:Reacher", envs=7, action_repeat=5, steps=20)
+    logdir = mummi.train(config, Pretended(3), None, SCRIPT)
+    assert str(logdir) == "runs/my_robots-Reacher/mummi-debug-0"
+    found = record.load(logdir).config
+    assert (found.envs, found.action_repeat, found.logdir) == (3, 2, str(logdir))
+
+
+def test_demonstrations_without_an_expert_are_refused_before_anything_is_written(tmp_path):
+    config = settings(tmp_path / "run", prefill_from="demonstrations")
+    with pytest.raises(ValueError, match="no expert is pretended"):
+        mummi.train(config, Pretended())
     assert not (tmp_path / "run").exists()
 
 
