@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from envs.base import Environment, TimeStep
+from mummi.runs.names import closest
 
 __all__ = ["Environment", "TimeStep", "make", "options", "tasks"]
 
@@ -50,9 +50,9 @@ def tasks() -> list[str]:
 def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
     name = task.removeprefix("dmc_")
     if name not in _BUILDERS:
-        close = difflib.get_close_matches(name, _BUILDERS, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ";"
-        raise ValueError(f"unknown task {task!r}{hint} Tasks are {', '.join(tasks())}")
+        raise ValueError(
+            f"unknown task {task!r} (tasks are {', '.join(tasks())}){closest(name, _BUILDERS)}"
+        )
     module, builder = _BUILDERS[name]
     with _says_what_to_install(name):
         return name, getattr(importlib.import_module(module), builder)
@@ -90,11 +90,9 @@ def options(task: str, **changes: Any) -> Any:
     }
     for option, value in changes.items():
         if option not in own:
-            close = difflib.get_close_matches(option, own, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(
                 f"unknown option {option!r} of task {name!r} "
-                f"(its options are {', '.join(own) or 'none'}){hint}"
+                f"(its options are {', '.join(own) or 'none'}){closest(option, own)}"
             )
         if isinstance(value, Mapping):
             changes[option] = dataclasses.replace(own[option].default, **value)

@@ -27,7 +27,6 @@ from experiments.benchmarks.timing import Cost, Row, fastest, forget_peak, now, 
 from experiments.benchmarks.updates import draw, updating
 from experiments.command_line import explain
 from experiments.runtime.start import training_environments
-from experiments.train import Trainer
 from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
 from mummi.data.device_replay import DeviceSteps
@@ -36,6 +35,7 @@ from mummi.data.replay import Replay
 from mummi.modality import Modality
 from mummi.presets import preset
 from mummi.runs.devices import data_mesh
+from mummi.training.trainer import Trainer
 
 Stage = Literal["env", "replay", "train", "act", "heads", "loop"]
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from envs.processes.parallel import ParallelEnvironments
-from experiments.command_line import Stop, explain, parse_config
+from experiments.command_line import explain, parse_config
 from experiments.evaluation.rollout import Act, agent_actor, expert_actor
 from mummi.agent import Agent
 from mummi.config import Config
@@ -24,6 +24,7 @@ from mummi.imitation.pilot import load_pilot
 from mummi.imitation.record import is_imitation
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
+from mummi.training.stop import Stop
 
 DEMONSTRATION = 2
 """Second entry of every seed here; training seeds have 0 there, evaluation seeds 1."""
@@ -189,9 +190,7 @@ def record(
             return []
         for name, available in batch.available.items():
             if not available.all():
-                raise ValueError(
-                    f"sensor {name!r} did not deliver; demonstrations need all sensors"
-                )
+                raise ValueError(f"sensor {name!r} did not deliver; demonstrations need them all")
         states, actions = environments.physics_state(), act(batch)
         if step % arguments.noise_steps == 0:
             disturbance = arguments.noise * np.array([r.standard_normal(size) for r in random])

@@ -2,13 +2,10 @@
 
 import contextlib
 import dataclasses
-import difflib
 import itertools
 import os
 import re
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,6 +14,7 @@ import tyro
 import envs
 from mummi.config import METHODS, Config
 from mummi.presets import PRESETS, preset
+from mummi.runs.names import closest
 
 
 def parse_config(
@@ -84,9 +82,9 @@ def _changed(options) -> dict[str, object]:
 def require(kind: str, name: str, known: Iterable[str]) -> None:
     """Raises a ValueError, with the nearest name, unless ``name`` is ``known``."""
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown {kind} {name!r} ({kind}s are {', '.join(known)}){hint}")
+        raise ValueError(
+            f"unknown {kind} {name!r} ({kind}s are {', '.join(known)}){closest(name, known)}"
+        )
 
 
 def peek(arguments: list[str], flag: str) -> str | None:
@@ -97,35 +95,6 @@ def peek(arguments: list[str], flag: str) -> str | None:
         if name.replace("_", "-") == f"--{flag}":
             value = given if equals else following
     return value
-
-
-class Stop:
-    """Turns the first Ctrl-C or SIGTERM into a request, so that no step is cut in the middle.
-
-    A second Ctrl-C interrupts at once, as without it.
-    """
-
-    def __init__(self):
-        self.requested = False
-
-    def __enter__(self) -> "Stop":
-        self._before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-        if threading.current_thread() is threading.main_thread():
-            for number in self._before:
-                signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
-
-    def _handle(self, number, frame) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        # Not print: the handler may have interrupted one.
-        os.write(2, b"\nstopping with a checkpoint; Ctrl-C again stops at once\n")
 
 
 @contextlib.contextmanager

@@ -18,8 +18,6 @@ from experiments.command_line import explain, parse_config, peek, require
 from experiments.evaluation.ablation import modality_pairs, removals
 from experiments.evaluation.rollout import evaluation_environments
 from experiments.evaluation.views import make_views
-from experiments.offline import train_world_model
-from experiments.runtime.start import lock
 from mummi.agent import Agent, AgentState
 from mummi.config import Config
 from mummi.data.episode import save_episode
@@ -38,6 +36,8 @@ from mummi.presets import PRESETS, offline
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import Logger
+from mummi.training.offline import train_world_model
+from mummi.training.start import lock
 
 SETTINGS = (
     *("task", "preset", "method", "seed", "missing", "background", "env", "envs", "image-size"),
@@ -234,7 +234,8 @@ class Stages:
             state, meta = checkpoints(imitation.world_model).restore(self._agent.init(0))
             own.save(meta["step"], state, {"step": meta["step"]})
         elif not imitation.world_model and own.latest_step() != imitation.updates:
-            return train_world_model(self._agent, self._views, imitation.updates, self._logger)
+            episodes = [view.episode() for view in self._views]
+            return train_world_model(self._agent, episodes, imitation.updates, self._logger)
         return own.restore(self._agent.init(0))[0]
 
     def _fit(self, state: AgentState) -> None:

@@ -18,10 +18,11 @@ from rich.live import Live
 from rich.table import Table
 
 from envs.failures.script import load_script
-from experiments.command_line import Stop, explain, parse_config
-from experiments.progress import LINE_EVERY
+from experiments.command_line import explain, parse_config
 from experiments.sweeping.jobs import Cluster, Job, Machine, Slurm, complete
 from mummi.runs import record as run
+from mummi.training.progress import LINE_EVERY
+from mummi.training.stop import Stop
 
 POLL = 0.5
 """Seconds between two looks at the runs."""

@@ -20,3 +20,27 @@ def load_policy(logdir, *, seed: int = 0):
     if is_imitation(logdir):
         return Policy(load_pilot(logdir)[0], None, seed)
     return Policy.load(logdir, seed=seed)
+
+
+def train(config, environments, evaluate=None, script=None):
+    """Trains or resumes a run, as ``experiments.train`` does; returns its folder.
+
+    Args:
+        config: a ``mummi.config.Config``, for example ``mummi.presets.preset("laptop", "robot")``.
+            ``envs`` and ``action_repeat`` are those of the environments, and other settings of the
+            task are only recorded. The folder is by default ``runs/TASK/METHOD-PRESET-SEED``.
+        environments: environments that step together, with the members of
+            ``mummi.training.environments.Environments``.
+        evaluate: ``evaluate(agent, parameters)`` returns scores to log, by name; called every
+            ``config.evaluate_every`` steps.
+        script: the sensor dropout in these environments, for the record; plain dictionaries.
+
+    Raises:
+        ValueError: settings that contradict each other, no expert where one is to demonstrate, or
+            the folder holds something else, a run with other settings, or is in use.
+        KeyboardInterrupt: Ctrl-C or SIGTERM, after a checkpoint.
+        FloatingPointError: training diverged.
+    """
+    from mummi.training.trainer import train
+
+    return train(config, environments, evaluate, script)

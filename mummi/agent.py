@@ -90,9 +90,9 @@ class Agent:
         self._mesh = mesh
         one, many, layout = {}, {}, {}
         if mesh is not None:
-            whole = devices.whole(mesh)
-            layout = {"out_shardings": whole}
-            one, many = ({"in_shardings": (whole, devices.parts(mesh, n))} for n in (0, 1))
+            replicated = devices.replicated(mesh)
+            layout = {"out_shardings": replicated}
+            one, many = ({"in_shardings": (replicated, devices.sharded(mesh, n))} for n in (0, 1))
         self.update = jax.jit(self._update, donate_argnums=0, **one, **layout)
         self.update_many = jax.jit(self._update_many, donate_argnums=0, **many, **layout)
         self.update_model = jax.jit(self._update_model, donate_argnums=0)
@@ -138,7 +138,7 @@ class Agent:
             start = jax.tree.map(lambda x: x[index], start)
             if self._mesh is not None and c.starts % self._mesh.size == 0:
                 # Left alone, the compiler would have every device imagine from all of them.
-                start = jax.lax.with_sharding_constraint(start, devices.parts(self._mesh))
+                start = jax.lax.with_sharding_constraint(start, devices.sharded(self._mesh))
         slow = state.slow_critic if c.slow_critic else state.critic
         scale = jnp.maximum(1.0, state.return_range) if c.normalise_returns else 1.0
 

@@ -222,7 +222,7 @@ class Config:
             the files. As much again is for demonstrations; each process has its own.
         replay_device: also hold the whole replay in the memory of the device, and draw batches
             there: auto does so where it takes at most half of an accelerator's.
-        updates_together: updates that are made in one call, on batches drawn at once; 0 for one
+        updates_per_call: updates that are made in one call, on batches drawn at once; 0 for one
             on a CPU and four on an accelerator. Acting has the parameters after the last of them.
         evaluate_every: environment steps between evaluations; 0 for none.
         evaluate_episodes: episodes of each evaluation.
@@ -259,7 +259,7 @@ class Config:
     replay_capacity: int = 500_000
     replay_memory: float = 8.0
     replay_device: Literal["auto", "on", "off"] = "auto"
-    updates_together: int = 0
+    updates_per_call: int = 0
     evaluate_every: int = 20_000
     evaluate_episodes: int = 10
     log_every: int = 2_000

@@ -1,11 +1,12 @@
 """The one declaration of a sensor stream."""
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
+
+from mummi.runs.names import closest
 
 Kind = Literal["image", "depth", "vector", "embedding"]
 
@@ -58,6 +59,27 @@ class Modality:
         return np.dtype(np.uint8 if self.kind == "image" else np.float32)
 
 
+def is_finite(modality: Modality, value: np.ndarray) -> np.ndarray | np.bool_:
+    """Whether every number of a value is finite in the modality's dtype.
+
+    A sensor whose value is not counts as one that did not deliver: real depth cameras send NaN and
+    infinities wherever they see nothing.
+
+    Args:
+        modality: the sensor.
+        value: one value of it [*shape], or many [..., *shape]; integers are always finite.
+
+    Returns:
+        bool [...], one for each value.
+    """
+    value = np.asarray(value)
+    axes = tuple(range(value.ndim - len(modality.shape), value.ndim))
+    if not np.issubdtype(value.dtype, np.floating):
+        return np.ones(value.shape[: axes[0]], bool)[()]
+    # Comparison is false for NaN, and also finds float64 that float32 cannot hold.
+    return (np.abs(value) <= np.finfo(np.float32).max).all(axis=axes)
+
+
 def require_can_fail(names: Sequence[str], modalities: Sequence[Modality], where: str = "") -> None:
     """Raises a ValueError unless every name is that of a modality that can fail.
 
@@ -69,10 +91,9 @@ def require_can_fail(names: Sequence[str], modalities: Sequence[Modality], where
     known = {modality.name: modality for modality in modalities}
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f", did you mean {close[0]!r}" if close else ""
             raise ValueError(
-                f"unknown modality {name!r}{where}{hint}; this task has {', '.join(known)}"
+                f"unknown modality {name!r}{where} (this task has {', '.join(known)})"
+                f"{closest(name, known)}"
             )
         if not known[name].can_fail:
             able = ", ".join(modality.name for modality in modalities if modality.can_fail)

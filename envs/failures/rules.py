@@ -11,7 +11,6 @@ m = (max_length + 1) / 2 the long-run rate is r = p m / (p m + 1 - p), so p = r 
 import abc
 import collections
 import dataclasses
-import difflib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -293,12 +292,6 @@ def stationary_segments(
         running = int(random.choice(lengths, p=lengths[::-1] / lengths.sum())) - 1
     mean = (max_length + 1) / 2
     return segments(rate / (rate + mean * (1 - rate)), max_length, random, running)
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """The nearest known name as a clause of an error message; empty when none is near."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {close[0]!r}" if close else ""
 
 
 def _require(condition: bool, field: str, value: Any, right: str) -> None:

@@ -41,8 +41,8 @@ from envs.failures.rules import (
     Published,
     Rule,
     Segments,
-    did_you_mean,
 )
+from mummi.runs.names import closest
 
 RULES: dict[str, type[Rule]] = {
     "segments": Segments,
@@ -106,9 +106,7 @@ def _rule_from_dict(data: Any) -> Rule:
     fields = dict(data)
     kind = fields.pop("rule")
     if kind not in RULES:
-        raise ValueError(
-            f"rule is {kind!r}{did_you_mean(str(kind), list(RULES))}; rules are {kinds}"
-        )
+        raise ValueError(f"rule is {kind!r} (rules are {kinds}){closest(str(kind), RULES)}")
     declared = dataclasses.fields(RULES[kind])
     required = {field.name for field in declared if field.default is dataclasses.MISSING}
     try:
@@ -122,8 +120,8 @@ def _check_keys(data: Mapping[str, Any], known: set[str], required: set[str]) ->
     for key in data:
         if key not in known:
             raise ValueError(
-                f"unknown field {key!r}{did_you_mean(str(key), sorted(known))}; "
-                f"fields are {', '.join(sorted(known))}"
+                f"unknown field {key!r} (fields are {', '.join(sorted(known))})"
+                f"{closest(str(key), sorted(known))}"
             )
     for key in sorted(required):
         if key not in data:
@@ -161,9 +159,8 @@ def load_script(source: str | Path | Script) -> Script:
     path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
         raise ValueError(
-            f"unknown dropout script {str(source)!r}"
-            f"{did_you_mean(str(source), list(BUILT_IN))}; "
-            f"scripts are {', '.join(BUILT_IN)}, or the path of a .yaml file"
+            f"unknown dropout script {str(source)!r} (scripts are {', '.join(BUILT_IN)}, or the "
+            f"path of a .yaml file){closest(str(source), BUILT_IN)}"
         )
     try:
         return Script.from_dict(yaml.safe_load(path.read_text()))

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.base import LABELS
 from envs.processes.worker import Host, record, send
 
 MAX_RESTARTS = 5
@@ -82,6 +83,8 @@ class ParallelEnvironments:
         ValueError: for no seeds. What ``envs.make`` raises is raised here too.
         WorkerDied: when a worker dies while it makes its environment.
     """
+
+    labels = LABELS  # names in ``Batch.info`` that say which episode it is
 
     def __init__(
         self, task: str, seeds: Sequence[Any], *, processes: bool = True, **make_kwargs: Any

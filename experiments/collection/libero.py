@@ -11,10 +11,10 @@ import numpy as np
 from envs.libero.simulator import LiberoSimulator, Task, suite_tasks
 from envs.libero.tasks import TRAINING_STATES
 from envs.processes.parallel import ParallelEnvironments
-from experiments.command_line import Stop
 from mummi.config import Config
 from mummi.imitation.demonstrations import Demonstration, DemonstrationWriter
 from mummi.modality import Modality
+from mummi.training.stop import Stop
 
 DEMONSTRATION = 2
 """Second entry of every seed here; training seeds have 0 there, evaluation seeds 1."""

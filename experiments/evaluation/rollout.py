@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
@@ -15,6 +14,7 @@ from envs.processes.parallel import Batch, ParallelEnvironments
 from mummi.agent import Agent
 from mummi.config import Config
 from mummi.modality import require_can_fail
+from mummi.runs.files import atomic
 
 EVALUATION = 1
 """Second entry of every evaluation seed; training seeds have 0 there."""
@@ -195,11 +195,8 @@ def rollout(
 
 def write_json(path: str | os.PathLike, content: dict) -> None:
     """Writes a JSON file whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def evaluation_environments(

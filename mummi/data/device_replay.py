@@ -13,7 +13,7 @@ CHUNK = 128
 
 
 class DeviceSteps:
-    """A ring of time steps, from the oldest to the newest, whole on every device of a mesh.
+    """A ring of time steps, from the oldest to the newest, replicated on every device of a mesh.
 
     It has its memory from the first step on. Calls must come one after the other.
 
@@ -29,10 +29,10 @@ class DeviceSteps:
         self._oldest = 0
         self._length = 0
         self._steps: dict[str, jax.Array] = {}
-        whole, parts = devices.whole(mesh), devices.parts(mesh)
-        self._empty = jax.jit(self._zeros, out_shardings=whole)
-        self._write = jax.jit(_write, donate_argnums=0, out_shardings=whole)
-        self._gather = jax.jit(_gather, in_shardings=(whole, parts), out_shardings=parts)
+        ring, windows = devices.replicated(mesh), devices.sharded(mesh)
+        self._empty = jax.jit(self._zeros, out_shardings=ring)
+        self._write = jax.jit(_write, donate_argnums=0, out_shardings=ring)
+        self._gather = jax.jit(_gather, in_shardings=(ring, windows), out_shardings=windows)
 
     def append(self, episode: Episode, evicted: int) -> None:
         """Takes the newest episode after forgetting the ``evicted`` oldest steps."""

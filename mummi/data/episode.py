@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mummi.modality import Modality
+from mummi.modality import Modality, is_finite
+from mummi.runs.files import atomic
 
 Episode = dict[str, np.ndarray]
 Layout = dict[str, tuple[tuple[int, ...], np.dtype]]
@@ -41,6 +42,10 @@ def layout(modalities: Sequence[Modality], action_size: int) -> Layout:
     }
 
 
+class NotFinite(ValueError):
+    """A reward, an action or an available value that is not finite, from which nothing learns."""
+
+
 class EpisodeWriter:
     """Collects the steps of one environment into episodes, arrays as ``layout`` describes them.
 
@@ -50,7 +55,7 @@ class EpisodeWriter:
     """
 
     def __init__(self, modalities: Sequence[Modality], action_size: int):
-        self._names = tuple(m.name for m in modalities)
+        self._modalities = tuple(modalities)
         self._layout = layout(modalities, action_size)
         self._steps: list[list[np.ndarray]] = []
 
@@ -83,6 +88,8 @@ class EpisodeWriter:
         Raises:
             ValueError: when ``is_first`` does not agree with the position in the episode, or an
                 array has the wrong shape or dtype.
+            NotFinite: for a reward, an action, or a value of an available sensor that is not
+                finite; the step is not taken, so ``drop`` the episode.
             KeyError: when a modality has no value or no availability.
         """
         if bool(is_first) != (not self._steps):
@@ -90,12 +97,15 @@ class EpisodeWriter:
                 f"is_first is {bool(is_first)} at step {len(self)} of an episode; it is true at "
                 "step 0 and only there (call finish() or drop() at the end of an episode)"
             )
-        action = np.asarray(action, np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            action, reward = np.array(action, np.float32), np.float32(reward)
+        if is_first:
+            action[...] = 0
         row = [
-            *(np.array(values[name]) for name in self._names),
-            *(np.bool_(available[name]) for name in self._names),
-            np.zeros_like(action) if is_first else action.copy(),
-            np.float32(reward),
+            *(np.array(values[m.name]) for m in self._modalities),
+            *(np.bool_(available[m.name]) for m in self._modalities),
+            action,
+            reward,
             np.bool_(is_first),
             np.bool_(is_last),
             np.bool_(is_terminal),
@@ -106,7 +116,20 @@ class EpisodeWriter:
                     f"{key} has shape {array.shape} and dtype {array.dtype}; "
                     f"it needs {shape} and {dtype}"
                 )
+        self._require_finite(values, available, action, reward)
         self._steps.append(row)
+
+    def _require_finite(self, values, available, action: np.ndarray, reward: np.float32) -> None:
+        found = []
+        if not np.isfinite(reward):
+            found.append(f"the reward is {reward}")
+        if not np.isfinite(action).all():
+            found.append(f"the action is {action}")
+        for m in self._modalities:
+            if available[m.name] and not is_finite(m, values[m.name]):
+                found.append(f"sensor {m.name!r} is available and has a value that is not finite")
+        if found:
+            raise NotFinite(f"step {len(self)} of an episode: {'; '.join(found)}")
 
     def finish(self) -> Episode:
         """Returns the episode collected so far and starts an empty one.
@@ -131,6 +154,7 @@ def check_episode(episode: Mapping[str, np.ndarray], layout: Layout) -> int:
 
     Raises:
         ValueError: when a key is missing or unknown, or an array has another shape or dtype.
+        NotFinite: when a reward, an action, or a value of an available sensor is not finite.
     """
     if set(episode) != set(layout):
         raise ValueError(f"episode has arrays {sorted(episode)}; it needs {sorted(layout)}")
@@ -144,24 +168,30 @@ def check_episode(episode: Mapping[str, np.ndarray], layout: Layout) -> int:
                 f"{key} has shape {array.shape} and dtype {array.dtype}; "
                 f"it needs {(length, *shape)} and {dtype}"
             )
+        if dtype.kind == "f" and (broken := _broken_steps(key, episode)).any():
+            raise NotFinite(f"{key} is not finite at step {np.argmax(broken)}")
     return length
 
 
+def _broken_steps(key: str, episode: Mapping[str, np.ndarray]) -> np.ndarray:
+    """At which steps [L] an array of floats is not finite where it must be."""
+    array = episode[key]
+    broken = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+    group, _, name = key.partition("/")
+    return broken & episode[f"available/{name}"] if group == "values" else broken
+
+
 def save_episode(path: Path, episode: Episode) -> None:
-    """Writes an npz file under ``PATH.tmp``, syncs it and renames it.
+    """Writes an npz file, whole or not at all.
 
     Raises:
-        OSError: when it cannot be written; no temporary file stays. On a full disk the message
-            says how much is needed and how much is free.
+        OSError: when it cannot be written. On a full disk the message says how much is needed and
+            how much is free.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        # Uncompressed: zlib would take twenty times as long, and steps are read by their place.
-        with open(temporary, "wb") as file:
+        # Uncompressed: zlib is slow, and steps are read by their place.
+        with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **{key: np.ascontiguousarray(a) for key, a in episode.items()})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -173,8 +203,6 @@ def save_episode(path: Path, episode: Episode) -> None:
             "free some space or lower the replay capacity",
             str(path),
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_episode(path: Path) -> Episode:
@@ -206,7 +234,7 @@ class StoredEpisode(NamedTuple):
         """Bytes that it holds in memory."""
         return sum(array.nbytes for array in self.arrays.values()) if self.arrays else 0
 
-    def spilt(self) -> "StoredEpisode":
+    def offloaded(self) -> "StoredEpisode":
         """The same episode, out of memory.
 
         Raises:

@@ -1,11 +1,12 @@
 """Episodes on disk and in memory, and batches of windows sampled from them."""
 
+import bisect
 import contextlib
+import itertools
 import os
 import re
 import threading
 import warnings
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mummi.data.episode import (
     Episode,
     EpisodeWriter,
     Layout,
+    NotFinite,
     StoredEpisode,
     check_episode,
     is_stream,
@@ -39,8 +41,9 @@ class Replay:
     A file is named ``INDEX-STEP-LENGTH.npz`` after a running number, the environment step count
     at its end and its number of time steps. It is written under a temporary name, synced and
     renamed, so a killed run leaves only whole files. On construction the newest episodes that fit
-    the capacity are loaded, left-over temporary files are removed, and a file that cannot be read
-    is skipped with a warning and left in place for a person to look at.
+    the capacity are loaded, left-over temporary files are removed, and a file that cannot be read,
+    or has a number that is not finite, is skipped with a warning and left in place for a person to
+    look at.
 
     ``add`` and ``sample`` may be called from different threads. One process owns the folder.
 
@@ -85,10 +88,11 @@ class Replay:
         self._capacity = capacity
         self._random = np.random.default_rng(seed)
         self._lock = threading.Lock()
-        self._stored: deque[StoredEpisode] = deque()
+        self._stored: list[StoredEpisode] = []
+        self._ends: list[int] = []  # of each, in steps of all that were ever stored
         self._memory = memory
         self._device = device
-        self._spilt = 0  # so many of the oldest are in their files alone
+        self._offloaded = 0  # so many of the oldest are in their files alone
         self._total = 0
         self.resident = 0
         self._too_old: list[Path] = []
@@ -116,7 +120,8 @@ class Replay:
             step: environment steps taken by the run up to the end of this episode.
 
         Raises:
-            ValueError: when the arrays do not fit the sensors or are longer than the capacity.
+            ValueError: when the arrays do not fit the sensors, are longer than the capacity, or
+                are not finite where they must be.
             OSError: when the file cannot be written, for example on a full disk; no temporary
                 file stays and the memory is as before.
         """
@@ -135,22 +140,18 @@ class Replay:
             save_episode(path, episode)
         with self._lock:
             self._stored.append(StoredEpisode(path, length, episode))
+            self._ends.append((self._ends[-1] if self._ends else 0) + length)
             self._total += length
             self.resident += self._stored[-1].resident
             self.step = max(self.step, step)
-            evicted, self._too_old = self._too_old, []
-            before = self._total
-            while self._total > self._capacity:
-                oldest = self._stored.popleft()
-                self._total -= oldest.length
-                self.resident -= oldest.resident
-                self._spilt = max(0, self._spilt - 1)
-                evicted.append(oldest.path)
+            evicted = self._evict()
             if self._device is not None:
-                self._device.append(episode, before - self._total)
+                self._device.append(episode, sum(old.length for old in evicted))
             while self._full():
-                self._spill(self._spilt)
-        for old in filter(None, evicted):
+                self._offload(self._offloaded)
+            paths = [*self._too_old, *(old.path for old in evicted)]
+            self._too_old = []
+        for old in filter(None, paths):
             old.unlink(missing_ok=True)
 
     def sample(self, batch: int, length: int) -> dict[str, np.ndarray | jax.Array]:
@@ -180,10 +181,11 @@ class Replay:
                 starts = self._random.integers(self._total, size=batch)
                 if self._device is not None:
                     return self._device.windows(starts, length)
-                ends = np.cumsum([episode.length for episode in self._stored])
-                for b, start in enumerate(starts):
-                    row = int(np.searchsorted(ends, start, side="right"))
-                    first, filled = int(start - ends[row]) + self._stored[row].length, 0
+                before = self._ends[-1] - self._total  # steps that were evicted
+                for b, start in enumerate(starts.tolist()):
+                    row = bisect.bisect_right(self._ends, before + start)
+                    stored = self._stored[row]
+                    first, filled = before + start - self._ends[row] + stored.length, 0
                     while filled < length:
                         stored = self._stored[row]
                         count = min(stored.length - first, length - filled)
@@ -208,6 +210,18 @@ class Replay:
         """Continues the sampling from what ``state`` returned."""
         with self._lock:
             self._random.bit_generator.state = state
+
+    def _evict(self) -> list[StoredEpisode]:
+        """Forgets the oldest episodes beyond the capacity, and returns them."""
+        count = 0
+        while self._total > self._capacity:
+            self._total -= self._stored[count].length
+            self.resident -= self._stored[count].resident
+            count += 1
+        evicted = self._stored[:count]
+        del self._stored[:count], self._ends[:count]
+        self._offloaded = max(0, self._offloaded - count)
+        return evicted
 
     def _load(self) -> None:
         for left_over in self._directory.glob("*.npz.tmp"):
@@ -235,23 +249,24 @@ class Replay:
                 )
                 break
             if (episode := self._read(path, length)) is not None:
-                self._stored.appendleft(StoredEpisode(path, length, episode))
+                self._stored.insert(0, StoredEpisode(path, length, episode))
                 self._total += length
                 self.resident += self._stored[0].resident
                 if self._device is not None:
                     self._device.prepend(episode)
-                if self._spilt or self._full():
-                    self._spill(0)
+                if self._offloaded or self._full():
+                    self._offload(0)
+        self._ends = list(itertools.accumulate(stored.length for stored in self._stored))
 
     def _full(self) -> bool:
         """Whether episodes must leave the memory."""
         return self._memory is not None and self.resident > self._memory
 
-    def _spill(self, row: int) -> None:
-        """Leaves an episode to its file: the newest that is not there, or at loading the oldest."""
+    def _offload(self, row: int) -> None:
+        """Leaves an episode to its file: the oldest in memory, or at loading the one just read."""
         stored = self._stored[row]
-        self._stored[row] = stored.spilt()
-        self._spilt += 1
+        self._stored[row] = stored.offloaded()
+        self._offloaded += 1
         self.resident -= stored.resident
 
     def _read(self, path: Path, length: int) -> Episode | None:
@@ -271,6 +286,9 @@ class Replay:
         try:
             if check_episode(episode, self._layout) != length:
                 raise ValueError(f"it has {len(episode['reward'])} steps, not {length}")
+        except NotFinite as error:
+            warnings.warn(f"skipped episode {path}: {error}", stacklevel=4)
+            return None
         except ValueError as error:
             warnings.warn(f"skipped foreign file {path}: {error}", stacklevel=4)
             return None

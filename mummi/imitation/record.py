@@ -1,7 +1,6 @@
 """What an imitation run was started with, beside its ``Config``: ``imitation.yaml``."""
 
 import dataclasses
-import os
 import pathlib
 from typing import Any
 
@@ -9,6 +8,7 @@ import yaml
 
 from mummi.imitation.heads.head import HEADS
 from mummi.runs import record as run
+from mummi.runs.files import atomic
 
 FILE = "imitation.yaml"
 
@@ -49,10 +49,8 @@ def is_imitation(logdir) -> bool:
 
 def save(logdir, imitation: Imitation) -> None:
     """Writes ``imitation.yaml``, whole or not at all."""
-    path = pathlib.Path(logdir) / FILE
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(run.to_dict(imitation), sort_keys=False))
-    os.replace(temporary, path)
+    with atomic(pathlib.Path(logdir) / FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(run.to_dict(imitation), sort_keys=False))
 
 
 def load(logdir) -> Imitation:

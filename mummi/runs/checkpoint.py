@@ -1,11 +1,12 @@
 """Checkpoints of a run: parameters, optimiser state and counters, saved whole or not at all."""
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,6 @@ class Checkpointer:
     def __init__(self, directory: str | os.PathLike):
         self._directory = Path(directory).absolute()
         self._damaged: set[int] = set()
-        # Orbax tells each save in a dozen lines through the logger of absl, and errors twice.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
         """Writes a checkpoint and removes all but the last two; returns when it is complete.
@@ -118,7 +117,8 @@ class Checkpointer:
             f"no readable checkpoint in {self._directory}; damaged: {sorted(self._damaged)}"
         )
 
-    def _manager(self, read_only: bool) -> ocp.CheckpointManager:
+    @contextlib.contextmanager
+    def _manager(self, read_only: bool) -> Iterator[ocp.CheckpointManager]:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else _KEEP,
             create=not read_only,
@@ -126,7 +126,8 @@ class Checkpointer:
             read_only=read_only,
             enable_async_checkpointing=False,
         )
-        return ocp.CheckpointManager(self._directory, options=options)
+        with _quiet(), ocp.CheckpointManager(self._directory, options=options) as manager:
+            yield manager
 
     def _steps(self) -> list[int]:
         if not self._directory.is_dir():
@@ -142,6 +143,18 @@ class Checkpointer:
         self._damaged.add(step)
         path = self._directory / str(step)
         warnings.warn(f"passed over damaged checkpoint {path}: {_first_line(error)}", stacklevel=3)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the logger of absl, through which Orbax tells each save in a dozen lines."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _first_line(error: Exception) -> str:

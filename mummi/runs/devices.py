@@ -22,6 +22,8 @@ ENDS = {"shutdown_timeout_seconds": 20}
 def connect(coordinator: str, processes: int, process: int) -> None:
     """Makes this process one of a run of several; called before anything runs on a device.
 
+    Where it is one already, nothing is done.
+
     Args:
         coordinator: HOST:PORT at which the first process can be reached, ``auto`` where a cluster
             such as Slurm tells it, "" for a run of one process.
@@ -39,6 +41,8 @@ def connect(coordinator: str, processes: int, process: int) -> None:
         raise ValueError(f"processes is {processes}, but no coordinator HOST:PORT is given")
     if not 0 <= process < processes:
         raise ValueError(f"process is {process}; of {processes} it must be 0 to {processes - 1}")
+    if jax.distributed.is_initialized():
+        return
     if named:
         jax.distributed.initialize(coordinator, processes, process, **ENDS)
     elif coordinator:
@@ -61,29 +65,29 @@ def data_mesh(devices: int, batch_size: int) -> Mesh:
     """
     processes = jax.process_count()
     rows = [[d for d in jax.devices() if d.process_index == p] for p in range(processes)]
-    there = min(map(len, rows))
+    available = min(map(len, rows))
     if not devices and jax.default_backend() == "cpu":
         devices = 1
-    count = share(devices, there, processes, batch_size)
+    count = share(devices, available, processes, batch_size)
     return Mesh(np.array([row[:count] for row in rows]).ravel(), (AXIS,))
 
 
-def share(devices: int, there: int, processes: int, batch_size: int) -> int:
+def share(devices: int, available: int, processes: int, batch_size: int) -> int:
     """How many devices of each process divide a batch: those asked for, or, of 0, the most.
 
     Args:
         devices: asked for, of each process.
-        there: devices that each process has.
+        available: devices that each process has.
         processes: how many there are.
         batch_size: sequences of a batch, of all processes together.
 
     Raises:
         ValueError: there are not as many devices, or they do not divide the batch.
     """
-    if not 0 <= devices <= there:
-        raise ValueError(f"devices is {devices}; a process has {there}")
+    if not 0 <= devices <= available:
+        raise ValueError(f"devices is {devices}; a process has {available}")
     if not devices:
-        dividing = [n for n in range(1, there + 1) if batch_size % (n * processes) == 0]
+        dividing = [n for n in range(1, available + 1) if batch_size % (n * processes) == 0]
         devices = max(dividing, default=1)
     if batch_size % (devices * processes):
         raise ValueError(
@@ -93,13 +97,13 @@ def share(devices: int, there: int, processes: int, batch_size: int) -> int:
     return devices
 
 
-def whole(mesh: Mesh) -> NamedSharding:
-    """Of arrays that every device holds."""
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of arrays that every device holds."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def parts(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """Of arrays [B, ...] that are split along B, or along a later axis."""
+def sharded(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """The sharding of arrays [B, ...] that are split along B, or along a later axis."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
 
 
@@ -107,9 +111,9 @@ def put(tree: Any, sharding: NamedSharding) -> Any:
     """Brings a tree of host arrays to the devices.
 
     Args:
-        tree: what this process has: the whole of what every device holds, or its part
-            [B / processes, ...] of what is split along B.
-        sharding: of ``whole`` or ``parts``.
+        tree: what this process has: all of what is replicated, or its part [B / processes, ...] of
+            what is sharded along B.
+        sharding: of ``replicated`` or ``sharded``.
     """
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -16,8 +16,18 @@ from PIL import Image
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary
 
+from mummi.runs.files import atomic
+
 _METRICS = "metrics.jsonl"
 _RGB = 3  # Summary.Image.colorspace
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """Where the metrics of a run go: a ``Logger``, or whatever takes its place."""
+
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """As ``Logger.scalars``."""
 
 
 class Logger:
@@ -133,7 +143,7 @@ def read_metrics(logdir: str | os.PathLike) -> list[dict[str, Any]]:
 
 
 def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float | int) -> None:
-    """Writes an H.264 mp4 that every common player reads, under a temporary name and renamed.
+    """Writes an H.264 mp4 that every common player reads, whole or not at all.
 
     An odd height or width is padded by its last row or column, as the 4:2:0 format needs even
     sizes.
@@ -152,20 +162,17 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, fps: float | int) -
         raise ValueError(f"fps is {fps}; it must be positive")
     height, width = frames.shape[1:3]
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with av.open(str(temporary), "w", format="mp4") as container:
-            rate = Fraction(fps).limit_denominator(1000)
-            stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
-            stream.height, stream.width = frames.shape[1:3]
-            stream.pix_fmt = "yuv420p"
-            for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        atomic(path) as temporary,
+        av.open(str(temporary), "w", format="mp4") as container,
+    ):
+        rate = Fraction(fps).limit_denominator(1000)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def _gif(frames: np.ndarray, fps: float | int) -> bytes:

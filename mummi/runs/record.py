@@ -1,8 +1,6 @@
 """The folder of a run: what it was, so that it can be resumed, evaluated and deployed."""
 
 import dataclasses
-import difflib
-import os
 import pathlib
 import types
 import typing
@@ -12,6 +10,8 @@ import yaml
 
 from mummi.config import Config
 from mummi.modality import Modality
+from mummi.runs.files import atomic
+from mummi.runs.names import closest
 
 FORMAT = 1
 PLACES = {"devices", "coordinator", "processes", "process"}
@@ -27,7 +27,7 @@ FREE = PLACES | {
     "bfloat16",
     "replay_memory",
     "replay_device",
-    "updates_together",
+    "updates_per_call",
 }
 """Settings that may change between a run and its resumption."""
 LATER = PLACES | {
@@ -37,7 +37,7 @@ LATER = PLACES | {
     "pretrain",
     "replay_memory",
     "replay_device",
-    "updates_together",
+    "updates_per_call",
     "behavior.cloning",
     "model.action_weight",
     "model.shift",
@@ -79,9 +79,7 @@ def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
     hints = typing.get_type_hints(kind)
     for name in values:
         if name not in hints:
-            close = difflib.get_close_matches(name, hints, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"unknown config field {where + name!r}{hint}")
+            raise ValueError(f"unknown config field {where + name!r}{closest(name, hints)}")
     for name in hints:
         if name not in values and where + name not in LATER:
             raise ValueError(f"config field {where + name!r} is missing")
@@ -122,7 +120,6 @@ def _is_number(value) -> bool:
 def save(logdir, run: Run) -> None:
     """Writes ``config.yaml``, whole or not at all."""
     path = pathlib.Path(logdir) / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "format": FORMAT,
         "config": to_dict(run.config),
@@ -130,12 +127,8 @@ def save(logdir, run: Run) -> None:
         "action_size": run.action_size,
         "script": run.script,
     }
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as file:
-        yaml.safe_dump(content, file, sort_keys=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with atomic(path) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def load(logdir) -> Run:
@@ -183,7 +176,7 @@ def check_folder(logdir, config: Config) -> bool:
             )
         return True
     entries = {path.name for path in logdir.iterdir()} if logdir.is_dir() else set()
-    foreign = sorted(entries - {"config.tmp", "imitation.tmp", "imitation.yaml", ".lock"})
+    foreign = sorted(entries - {"config.yaml.tmp", "imitation.yaml.tmp", "imitation.yaml", ".lock"})
     if foreign:
         raise ValueError(
             f"--logdir {str(logdir)!r} is not empty ({foreign[0]!r}) and holds no run; "

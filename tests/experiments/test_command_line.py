@@ -1,15 +1,13 @@
-"""Flags: every setting is one, every one is explained; stopping and errors."""
+"""Flags: every setting is one, every one is explained; errors."""
 
 import dataclasses
-import os
 import re
-import signal
 import warnings
 from typing import get_args
 
 import pytest
 
-from experiments.command_line import Stop, explain, parse_config
+from experiments.command_line import explain, parse_config
 from mummi.config import BehaviorConfig, Config, ModelConfig, MPCConfig
 from mummi.presets import PRESETS, preset
 
@@ -121,23 +119,6 @@ def test_an_option_that_the_task_lacks_is_answered_with_those_it_has(task, flag,
 def test_the_dmc_prefix_names_the_same_task():
     flags = ["--preset", "laptop"]
     assert parse_config(["--task", "dmc_walker_walk", *flags]) == parse_config(flags)
-
-
-def test_the_first_ctrl_c_is_a_request_and_the_second_interrupts():
-    before = signal.getsignal(signal.SIGINT)
-    with Stop() as stop:
-        assert not stop.requested
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop.requested
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_sigterm_is_a_request_too():
-    with Stop() as stop:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.requested
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import mummi
 from envs.processes.parallel import Batch
-from experiments import collect, imitate, offline, tables, train
+from experiments import collect, imitate, tables, train
 from experiments.command_line import parse_config
 from experiments.evaluation import ablation
 from experiments.evaluation.measures import Measured, PilotActor
@@ -24,6 +24,7 @@ from mummi.modality import Modality
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import read_metrics
+from mummi.training import offline
 from tests.support import imitated, tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

@@ -44,11 +44,11 @@ def state(logdir, step: int | None = None) -> tuple[AgentState, dict]:
     return Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0), step)
 
 
-def assert_whole(logdir, settings, lives: int) -> None:
+def assert_whole(logdir, settings, runs: int) -> None:
     """What must hold of a finished run, however often it was killed."""
     final, meta = state(logdir)
     assert meta["step"] == settings.steps
-    assert final.updates == tiny.worth(settings)
+    assert final.updates == tiny.target_updates(settings)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final))
     assert [row["updates"] for row in read_metrics(logdir) if "updates" in row]
 
@@ -57,7 +57,7 @@ def assert_whole(logdir, settings, lives: int) -> None:
     assert np.array_equal(index, np.arange(len(paths)))
     assert (np.diff(step, prepend=0) >= EPISODE).all()
     assert (length == 21).all()
-    assert settings.steps - EPISODE * len(paths) <= EPISODE * lives
+    assert settings.steps - EPISODE * len(paths) <= EPISODE * runs
     episodes = [load_episode(path) for path in paths]
     for episode in episodes:
         assert np.array_equal(np.flatnonzero(episode["is_first"]), [0])
@@ -72,14 +72,14 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
     logdir, chance, kills = tmp_path / "run", random.Random(0), 3
     more = ("--steps", "2000", "--checkpoint-every", "0.5", "--log-every", "50")
     settings = tiny.config(logdir, *more)
-    for life in range(kills):
+    for killed in range(kills):
         process = tiny.start("experiments.train", *tiny.flags(logdir, *more))
         before = recorded_step(logdir / "replay")
         # The first dies before its first checkpoint or update, the others somewhere.
-        until = before + EPISODE * (1 if life == 0 else chance.randrange(4, 16))
+        until = before + EPISODE * (1 if killed == 0 else chance.randrange(4, 16))
         while recorded_step(logdir / "replay") < until and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(chance.uniform(0, 0.2) * (life > 0))
+        time.sleep(chance.uniform(0, 0.2) * (killed > 0))
         process.kill()
         said, _ = process.communicate()
         assert process.returncode == -signal.SIGKILL, said
@@ -109,7 +109,7 @@ def test_ctrl_c_saves_at_the_present_step_and_the_same_command_goes_on(tmp_path)
 def test_a_resumed_run_has_the_parameters_that_were_saved(copy):
     # Ten more steps are worth no update.
     settings = tiny.run(copy, "--steps", "410")
-    assert tiny.worth(settings) == tiny.worth(tiny.config(copy))
+    assert tiny.target_updates(settings) == tiny.target_updates(tiny.config(copy))
     (before, _), (after, meta) = state(copy, 400), state(copy, 410)
     assert meta["step"] == 410
     jax.tree.map(np.testing.assert_array_equal, before, after)
@@ -155,13 +155,25 @@ def test_a_cut_episode_is_passed_over_with_a_warning(copy):
     with pytest.warns(UserWarning, match=f"skipped unreadable episode .*{path.name}"):
         settings = tiny.run(copy, "--steps", "500")
     final, meta = state(copy)
-    assert (meta["step"], final.updates) == (500, tiny.worth(settings))
+    assert (meta["step"], final.updates) == (500, tiny.target_updates(settings))
+
+
+def test_a_poisoned_episode_is_passed_over_and_training_goes_on(copy):
+    path = sorted((copy / "replay").iterdir())[2]
+    episode = load_episode(path)
+    episode["reward"][4] = np.nan
+    save_episode(path, episode)
+    with pytest.warns(UserWarning, match=f"skipped episode .*{path.name}: reward is not finite"):
+        settings = tiny.run(copy, "--steps", "500")
+    final, meta = state(copy)
+    assert (meta["step"], final.updates) == (500, tiny.target_updates(settings))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final))
 
 
 def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(copy, capsys):
     for path in (copy / "replay").iterdir():
         episode = load_episode(path)
-        episode["reward"][:] = np.nan
+        episode["reward"][:] = 1e30  # its square is infinite
         save_episode(path, episode)
     with pytest.raises(SystemExit) as end:
         train.main(tiny.flags(copy, "--steps", "800"))

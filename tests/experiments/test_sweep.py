@@ -16,13 +16,13 @@ from rich.console import Console
 
 from experiments import sweep
 from experiments.command_line import parse_config
-from experiments.runtime.start import lock
 from experiments.sweeping import jobs as sweep_jobs
 from mummi.config import METHODS
 from mummi.data.replay import recorded_step
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import read_metrics
+from mummi.training.start import lock
 from tests.support import tiny
 
 ROWS = ("none", "medium", "high", "random-policy")

@@ -17,7 +17,6 @@ import pytest
 from envs import make, tasks
 from envs.processes.parallel import ParallelEnvironments
 from experiments import evaluate, train
-from experiments.runtime.start import lock
 from mummi.agent import Agent, nest
 from mummi.config import METHODS
 from mummi.data.episode import layout
@@ -25,6 +24,8 @@ from mummi.presets import PRESETS, preset
 from mummi.runs import devices
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import Logger, read_metrics
+from mummi.training.start import lock
+from mummi.training.trainer import Trainer
 from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -66,8 +67,8 @@ def test_every_body_and_every_method_trains_resumes_and_evaluates(tmp_path, task
     whole = tiny.run(tmp_path, *more, "--steps", steps, task=task)
     rows = [row for row in read_metrics(tmp_path) if "updates" in row]
     made = [(row["step"], row["updates"]) for row in rows]
-    assert made[-1] == (whole.steps, tiny.worth(whole))
-    assert (begun.steps, tiny.worth(begun)) in made
+    assert made[-1] == (whole.steps, tiny.target_updates(whole))
+    assert (begun.steps, tiny.target_updates(begun)) in made
     assert all(np.isfinite(value) for row in rows for value in row.values())
     arguments = evaluate.Arguments(str(tmp_path), missing=("high",), episodes=1)
     result = evaluate.evaluate(arguments)["high"]
@@ -104,7 +105,7 @@ def test_the_options_of_every_preset_train(tmp_path, name):
     task, prefill = ("finger_spin", 1000) if name == "published" else ("dummy", 40)
     more = ("--preset", name, "--prefill", str(prefill), "--steps", str(prefill + 100), *small)
     settings = tiny.run(tmp_path, *more, task=task)
-    assert tiny.worth(settings) == 2
+    assert tiny.target_updates(settings) == 2
     losses = [row for row in read_metrics(tmp_path) if "loss/reward" in row]
     assert losses and all(np.isfinite(value) for row in losses for value in row.values())
     assert Checkpointer(tmp_path / "checkpoints").latest_step() == settings.steps
@@ -113,15 +114,15 @@ def test_the_options_of_every_preset_train(tmp_path, name):
 def test_the_sensors_fail_in_training_at_the_rate_that_missing_says(tmp_path):
     more = ("--steps", "8000", "--prefill", "8000", "--missing", "high")
     tiny.run(tmp_path, *more)
-    there = []
+    available = []
     for path in (tmp_path / "replay").glob("*.npz"):
         with np.load(path) as episode:
-            there += [episode[key].mean() for key in episode if key.startswith("available/")]
+            available += [episode[key].mean() for key in episode if key.startswith("available/")]
             hidden = ~episode["available/image"]
             assert not episode["values/image"][hidden].any()
-    assert 1 - np.mean(there) == pytest.approx(0.75, abs=0.03)
+    assert 1 - np.mean(available) == pytest.approx(0.75, abs=0.03)
     logged = [r["episode/missing"] for r in read_metrics(tmp_path) if "episode/missing" in r]
-    assert np.mean(logged) == pytest.approx(1 - np.mean(there), abs=1e-6)
+    assert np.mean(logged) == pytest.approx(1 - np.mean(available), abs=1e-6)
 
 
 @pytest.mark.parametrize("envs", ["1", "2"])
@@ -143,7 +144,7 @@ def test_demonstrations_are_whole_episodes_and_kept_apart(tmp_path, envs):
     assert experts["demonstrations"] == [True] * count
     assert experts["replay"] == [False] * (10 - count)
     rows = read_metrics(tmp_path)
-    assert [r["updates"] for r in rows if "updates" in r][-1] == tiny.worth(settings)
+    assert [r["updates"] for r in rows if "updates" in r][-1] == tiny.target_updates(settings)
     losses = [r["loss/cloning"] for r in rows if "loss/cloning" in r]
     assert losses and np.isfinite(losses).all()
 
@@ -154,11 +155,11 @@ def test_a_share_of_every_batch_is_demonstrated(tmp_path):
     train.train(settings)
     dummy = ParallelEnvironments("dummy", [0], image_size=settings.image_size)
     with dummy as environments, Logger(tmp_path) as logger:
-        trainer = train.Trainer(settings, environments, logger, devices.data_mesh(1, 8))
+        trainer = Trainer(settings, environments, logger, devices.data_mesh(1, 8))
         batch = trainer._batches.draw()
     assert np.array_equal(batch["demonstrated"], np.arange(8) < 2)
     follows = ~np.asarray(batch["is_first"])
-    expert = [(row[there] > 0.4).all() for row, there in zip(batch["action"], follows, strict=True)]
+    expert = [(row[valid] > 0.4).all() for row, valid in zip(batch["action"], follows, strict=True)]
     assert np.array_equal(expert, batch["demonstrated"])
 
 
@@ -169,14 +170,14 @@ def test_a_killed_run_with_demonstrations_goes_on_with_them(tmp_path):
     settings = tiny.run(tmp_path, *flags, "--steps", "400")
     assert sorted(path.name for path in (tmp_path / "demonstrations").iterdir()) == before
     made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
-    assert made[-1] == (400, tiny.worth(settings))
+    assert made[-1] == (400, tiny.target_updates(settings))
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         ("--demonstration-share 1.5", "demonstration_share is 1.5, not in [0, 1]"),
-        ("--updates-together -1", "updates_together is -1; it must be 0 or more"),
+        ("--updates-per-call -1", "updates_per_call is -1; it must be 0 or more"),
         (
             "--replay-device on --coordinator a:1",
             "replay_device is 'on', but each process of this run has a replay of its own",
@@ -263,7 +264,7 @@ def test_a_full_disk_is_said_and_what_was_recorded_stays(tmp_path, capsys, monke
             raise OSError(errno.ENOSPC, "No space left on device")
         rename(source, target)
 
-    monkeypatch.setattr("mummi.data.episode.os.replace", full)
+    monkeypatch.setattr(os, "replace", full)
     said = message(capsys, *tiny.flags(tmp_path, "--prefill", "400"))
     assert "disk full" in said
     assert len(list((tmp_path / "replay").iterdir())) == 3

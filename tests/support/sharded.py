@@ -37,13 +37,13 @@ def updates(mesh: jax.sharding.Mesh | None) -> dict[str, list[dict[str, float]]]
         agent = Agent(config, MODALITIES, ACTION_SIZE, mesh)
         state, rows = jax.jit(agent.init)(0), []
         if mesh is not None:
-            state = devices.put(state, devices.whole(mesh))
+            state = devices.put(state, devices.replicated(mesh))
         for seed in range(2):
             batch = make_batch(seed, batch=BATCH, time=4)
             batch["demonstrated"] = jax.numpy.arange(BATCH) < 3
             if mesh is not None:
                 batch = jax.tree.map(lambda x: x[own], batch)
-                batch = devices.put(batch, devices.parts(mesh))
+                batch = devices.put(batch, devices.sharded(mesh))
             state, metrics = agent.update(state, batch)
             rows.append({name: float(value) for name, value in metrics.items()})
         result[method] = rows

@@ -33,7 +33,7 @@ def run(logdir: pathlib.Path, *more: str, task: str = "dummy") -> Config:
     return settings
 
 
-def worth(settings: Config) -> int:
+def target_updates(settings: Config) -> int:
     """Updates that a finished run must have made."""
     steps = settings.steps - settings.prefill
     return settings.pretrain + int(steps * settings.updates_per_1000 / 1000)

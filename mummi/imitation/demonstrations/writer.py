@@ -1,11 +1,12 @@
 """Writes demonstrations so that none is lost, whenever the process is killed."""
 
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -13,6 +14,7 @@ import numpy as np
 
 from mummi.imitation.demonstrations.reader import Demonstration, Demonstrations
 from mummi.modality import Modality
+from mummi.runs.files import atomic
 
 _FRAMES = 16
 """Pictures that are compressed together."""
@@ -88,8 +90,7 @@ class DemonstrationWriter:
                 f"this file needs {', '.join(names)}"
             )
         part = self._part(len(self))
-        temporary = part.with_suffix(".tmp")
-        with self._create(temporary) as file:
+        with atomic(part) as temporary, self._checked(temporary) as file:
             group = file.create_group(f"data/demo_{len(self)}")
             group.attrs.update(demonstration.attributes)
             group.attrs["num_samples"] = len(demonstration.actions)
@@ -110,10 +111,6 @@ class DemonstrationWriter:
             for name in ("executed", "states"):
                 if (array := getattr(demonstration, name)) is not None:
                     group[name] = array
-        with Demonstrations(temporary) as written:
-            written[0]  # raises for what no reader would take
-            self._require_same(written)
-        _replace(temporary, part)
         self._parts.append(part)
 
     def close(self) -> None:
@@ -121,20 +118,19 @@ class DemonstrationWriter:
         if self._lock.closed:
             return
         if self._parts:
-            temporary = self._path.with_name(self._path.name + ".tmp")
-            if self._path.exists():
-                shutil.copyfile(self._path, temporary)
-            else:
-                self._create(temporary).close()
-            with h5py.File(temporary, "a") as whole:
-                data = whole["data"]
-                total = int(data.attrs.get("total", 0))
-                for part in self._parts:
-                    with h5py.File(part) as file:
-                        file.copy(f"data/{part.stem}", data)
-                        total += int(file["data"].attrs["total"])
-                data.attrs["total"] = total
-            _replace(temporary, self._path)
+            with atomic(self._path) as temporary:
+                if self._path.exists():
+                    shutil.copyfile(self._path, temporary)
+                else:
+                    self._create(temporary).close()
+                with h5py.File(temporary, "a") as whole:
+                    data = whole["data"]
+                    total = int(data.attrs.get("total", 0))
+                    for part in self._parts:
+                        with h5py.File(part) as file:
+                            file.copy(f"data/{part.stem}", data)
+                            total += int(file["data"].attrs["total"])
+                    data.attrs["total"] = total
         shutil.rmtree(self._folder)
         self._lock.close()
 
@@ -146,6 +142,15 @@ class DemonstrationWriter:
 
     def _part(self, number: int) -> pathlib.Path:
         return self._folder / f"demo_{number}.hdf5"
+
+    @contextlib.contextmanager
+    def _checked(self, path: pathlib.Path) -> Iterator[h5py.File]:
+        """A new file of one demonstration; once written, it is read as any reader would."""
+        with self._create(path) as file:
+            yield file
+        with Demonstrations(path) as written:
+            written[0]  # raises for what no reader would take
+            self._require_same(written)
 
     def _create(self, path: pathlib.Path) -> h5py.File:
         file = h5py.File(path, "w")
@@ -166,10 +171,3 @@ class DemonstrationWriter:
                     f"{str(self._path)!r} has {name} = {old!r}, not {new!r}: "
                     "repeat its settings or give another file"
                 )
-
-
-def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Gives a whole file its name once it is on the disk."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -5,7 +5,6 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -15,6 +14,7 @@ from mummi.imitation.retrieval.distance import fit_zscore, zscore
 from mummi.imitation.retrieval.imputation import fit_imputer, impute, make_imputer
 from mummi.imitation.retrieval.index import Samples
 from mummi.imitation.retrieval.retriever import Retrieved, Retriever
+from mummi.runs.files import atomic
 
 _FORMAT = 1
 _LEAST = 4
@@ -137,11 +137,8 @@ class Retrieval:
         parts |= {f"imputation{m}": imputer.arrays() for m, imputer in self._imputers.items()}
         for part, content in parts.items():
             arrays |= {f"{part}/{name}": array for name, array in content.items()}
-        path = Path(path)
-        temporary = path.with_name(path.name + ".tmp")
-        with open(temporary, "wb") as file:
+        with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Retrieval":

@@ -295,7 +295,7 @@ def test_the_documented_example_loads_and_survives_a_round_trip(tmp_path):
         ("{rule: segments, modality: all, rate: much}", "segments: rate is 'much'"),
         ("{rule: segments, modality: all}", "segments: field 'rate' is missing"),
         ("{rule: segments, rate: 0.5}", "segments: field 'modality' is missing"),
-        ("{rule: segments, modality: all, rates: 1}", "unknown field 'rates', did you mean 'rate'"),
+        ("{rule: segments, modality: all, rates: 1}", "unknown field 'rates' .*you mean 'rate'"),
         ("{rule: segments, modality: 3, rate: 0.5}", "modality is 3; it must be a name"),
         ("{rule: segments, modality: [], rate: 0.5}", "modality is "),
         (
@@ -309,7 +309,7 @@ def test_the_documented_example_loads_and_survives_a_round_trip(tmp_path):
         ("{rule: flicker, modality: all}", "flicker: period is None"),
         ("{rule: flicker, modality: all, probability: 1, duty: 1}", "duty is 1; .* left out"),
         ("{rule: delay, modality: all, steps: 0}", "delay: steps is 0"),
-        ("{rule: frozzen, modality: all}", "rule is 'frozzen', did you mean 'frozen'.*segments"),
+        ("{rule: frozzen, modality: all}", "rule is 'frozzen' .*segments.*did you mean 'frozen'"),
         ("frozen", "must be a mapping with a key 'rule'"),
     ],
 )
@@ -329,7 +329,7 @@ def test_an_error_in_a_file_names_file_rule_field_and_value(tmp_path, rule, mess
         ("name: x", "field 'rules' is missing"),
         ("name: 3\nrules: []", "name is 3"),
         ("name: x\nrules: 3", "rules is 3"),
-        ("name: x\nrule: []\nrules: []", "unknown field 'rule', did you mean 'rules'"),
+        ("name: x\nrule: []\nrules: []", "unknown field 'rule' .*did you mean 'rules'"),
     ],
 )
 def test_a_file_that_is_no_script_is_refused(tmp_path, text, message):
@@ -340,13 +340,13 @@ def test_a_file_that_is_no_script_is_refused(tmp_path, text, message):
 
 
 def test_unknown_names_are_refused_with_the_names_there_are():
-    with pytest.raises(ValueError, match=r"'hihg', did you mean 'high'; scripts are none, medium"):
+    with pytest.raises(ValueError, match=r"'hihg' .scripts are none, medium.*did you mean 'high'"):
         load_script("hihg")
     with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         load_script("nowhere.yaml")
     rule = {"rule": "lost", "modality": ["rgb", "tuch"], "at": 0}
     with pytest.raises(
-        ValueError, match=r"rules\[0\]: unknown modality 'tuch', did you mean 'touch'.* rgb, touch"
+        ValueError, match=r"rules\[0\]: unknown modality 'tuch' .* rgb, touch.*did you mean 'touch'"
     ):
         Dropout(Counter(), script(rule))
 

@@ -24,7 +24,7 @@ def test_the_tasks_are_listed_whether_or_not_they_can_be_made():
     names = envs.tasks()
     for suite in ("libero_spatial", "libero_object", "libero_goal"):
         assert suite in names and {f"{suite}/{index}" for index in range(10)} <= set(names)
-    with pytest.raises(ValueError, match=r"unknown task 'libero_goal/10', did you mean"):
+    with pytest.raises(ValueError, match=r"unknown task 'libero_goal/10' .*did you mean"):
         envs.make("libero_goal/10")
 
 

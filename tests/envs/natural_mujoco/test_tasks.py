@@ -240,9 +240,9 @@ def test_pictures_for_people_show_what_the_agent_sees(make):
 def test_names(make):
     assert set(TASKS) <= set(envs.tasks())
     assert make("dmc_finger_spin", image_size=8).action_size == 2
-    with pytest.raises(ValueError, match="unknown task 'walker_wlak', did you mean 'walker_walk'"):
+    with pytest.raises(ValueError, match=r"unknown task 'walker_wlak' .* you mean 'walker_walk'"):
         envs.make("walker_wlak")
-    with pytest.raises(ValueError, match=r"unknown task 'chess'; Tasks are .*cup_catch"):
+    with pytest.raises(ValueError, match=r"unknown task 'chess' .tasks are .*cup_catch"):
         envs.make("chess")
     with pytest.raises(ValueError, match="action_repeat is 3"):
         envs.make("walker_walk", action_repeat=3)

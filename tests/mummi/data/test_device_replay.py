@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.batches import TOGETHER, Batches
 from mummi.data import device_replay
 from mummi.data.device_replay import DeviceSteps, fits, size
 from mummi.data.episode import layout
@@ -16,6 +15,7 @@ from mummi.data.replay import Replay
 from mummi.modality import Modality
 from mummi.runs.devices import data_mesh
 from mummi.runs.logger import read_metrics
+from mummi.training.batches import UPDATES_PER_CALL, Batches
 from tests.mummi.data.test_replay import SENSORS, assert_same, make_episode
 from tests.support import tiny
 
@@ -86,23 +86,23 @@ def test_a_ring_is_made_where_half_of_an_accelerator_is_left(monkeypatch):
     assert not fits(FORM, 1, 1)
 
 
-@pytest.mark.parametrize("together", [1, 3])
-def test_a_run_draws_the_same_batches_from_the_device(tmp_path, together):
+@pytest.mark.parametrize("per_call", [1, 3])
+def test_a_run_draws_the_same_batches_from_the_device(tmp_path, per_call):
     def batches(*flags):
-        config = tiny.config(tmp_path, *flags, "--updates-together", str(together), *shown)
-        made = Batches(config, SENSORS, 2, data_mesh(1, 4), life=0)
-        if not made.lived.episodes:
-            for i, replay in enumerate((made.lived, made.shown)):
+        config = tiny.config(tmp_path, *flags, "--updates-per-call", str(per_call), *mixed)
+        made = Batches(config, SENSORS, 2, data_mesh(1, 4), restart=0)
+        if not made.episodes:
+            for i, replay in enumerate((made.online, made.demonstrations)):
                 replay.add(make_episode(30, 100.0 * i), i)
         return made
 
-    shown = ("--prefill-from", "demonstrations", "--demonstration-share", "0.25")
+    mixed = ("--prefill-from", "demonstrations", "--demonstration-share", "0.25")
     plain, device = batches(), batches("--replay-device", "on")
-    assert plain.together == device.together == together
+    assert plain.updates_per_call == device.updates_per_call == per_call
     for _ in range(3):
         expected, found = plain.draw(), device.draw()
         jax.tree.map(np.testing.assert_array_equal, expected, found)
-        lead = (together, 4) if together > 1 else (4,)
+        lead = (per_call, 4) if per_call > 1 else (4,)
         assert found["reward"].shape == (*lead, 6)
         assert found["values"]["rgb"].shape == (*lead, 6, 4, 4, 3)
         np.testing.assert_array_equal(found["demonstrated"], np.broadcast_to(DEMONSTRATED, lead))
@@ -110,22 +110,23 @@ def test_a_run_draws_the_same_batches_from_the_device(tmp_path, together):
 
 
 def test_a_cpu_makes_one_update_a_call_and_an_accelerator_several(tmp_path, monkeypatch):
-    def together(*flags):
-        return Batches(tiny.config(tmp_path, *flags), SENSORS, 2, data_mesh(1, 4), 0).together
+    def per_call(*flags):
+        config = tiny.config(tmp_path, *flags)
+        return Batches(config, SENSORS, 2, data_mesh(1, 4), 0).updates_per_call
 
-    assert together() == 1
+    assert per_call() == 1
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert together() == TOGETHER > 1
-    assert together("--updates-together", "2") == 2
+    assert per_call() == UPDATES_PER_CALL > 1
+    assert per_call("--updates-per-call", "2") == 2
 
 
 def test_a_run_on_the_device_with_several_updates_a_call_goes_on_without_either(tmp_path):
-    flags = ("--replay-device", "on", "--updates-together", "3")
+    flags = ("--replay-device", "on", "--updates-per-call", "3")
     first = tiny.run(tmp_path, *flags, "--steps", "250")
     whole = tiny.run(tmp_path, *flags, "--steps", "400")
     made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
-    assert made[-1] == (400, tiny.worth(whole) // 3 * 3)
-    assert (250, tiny.worth(first) // 3 * 3) in made
+    assert made[-1] == (400, tiny.target_updates(whole) // 3 * 3)
+    assert (250, tiny.target_updates(first) // 3 * 3) in made
     longer = tiny.run(tmp_path, "--steps", "450")
     made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
-    assert made[-1] == (450, tiny.worth(longer))
+    assert made[-1] == (450, tiny.target_updates(longer))

@@ -17,6 +17,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mummi.data.episode import NotFinite
 from mummi.data.prefetch import Prefetch
 from mummi.data.replay import EpisodeWriter, Replay
 from mummi.modality import Modality
@@ -105,6 +106,84 @@ def test_the_writer_refuses_what_is_no_episode():
     assert len(writer) == 0
 
 
+FINITE = (
+    Modality("image", "image", (2, 2, 3)),
+    Modality("depth", "depth", (2, 2, 1)),
+    Modality("joints", "vector", (2,)),
+    Modality("words", "embedding", (3,)),
+)
+FLOATS = [m.name for m in FINITE if m.dtype == np.float32]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("what", ["reward", "action", *FLOATS])
+def test_the_writer_refuses_what_is_not_finite_by_step_and_name(what, number):
+    writer = EpisodeWriter(FINITE, 2)
+    available = dict.fromkeys((m.name for m in FINITE), True)
+
+    def append(t, what=None):
+        values = {m.name: np.zeros(m.shape, m.dtype) for m in FINITE}
+        action, reward = np.zeros(2), 0.0
+        if what == "reward":
+            reward = number
+        elif what == "action":
+            action[1] = number
+        elif what:
+            values[what].flat[-1] = number
+        writer.append(values, available, action, reward, t == 0, False, False)
+
+    append(0)
+    append(1)
+    name = f"sensor {what!r} is available" if what in FLOATS else f"the {what} is"
+    with pytest.raises(NotFinite, match=f"step 2 of an episode: {name}"):
+        append(2, what)
+    assert len(writer) == 2
+    if what in FLOATS:  # it may be anything where it is missing
+        available[what] = False
+        append(2, what)
+        assert not np.isfinite(writer.finish()[f"values/{what}"]).all()
+
+
+@pytest.mark.parametrize("reward", [1e300, -1e60])
+def test_what_the_file_cannot_hold_is_not_finite(reward):
+    writer = EpisodeWriter(FINITE[2:3], 2)
+    with pytest.raises(NotFinite, match=r"step 0 of an episode: the reward is -?inf"):
+        writer.append(
+            {"joints": np.zeros(2, np.float32)},
+            {"joints": True},
+            np.zeros(2),
+            reward,
+            True,
+            False,
+            False,
+        )
+
+
+@pytest.mark.parametrize("what", ["reward", "action", *(f"values/{name}" for name in FLOATS)])
+def test_a_file_that_is_not_finite_is_skipped_and_never_written(tmp_path, what):
+    def replay():
+        return Replay(tmp_path, FINITE, 2, 1000, 0)
+
+    first, second = (make_episode(6, mark, sensors=FINITE) for mark in (0.0, 100.0))
+    for key, array in second.items():
+        if key.startswith("available/"):
+            array[:] = np.arange(6) < 3
+    for name in FLOATS:
+        second[f"values/{name}"][3:] = np.nan  # missing
+    replay().add(first, 6)
+    replay().add(second, 12)
+    assert replay().episodes == 2
+    second[what][2] = np.nan
+    with pytest.raises(NotFinite, match=f"{what} is not finite at step 2"):
+        replay().add(second, 18)
+    assert replay().episodes == 2
+    np.savez(tmp_path / files(tmp_path)[1], **second)
+    with pytest.warns(UserWarning, match=f"skipped episode .*{what} is not finite at step 2"):
+        poisoned = replay()
+    assert (poisoned.episodes, len(files(tmp_path))) == (1, 2)
+    assert np.isfinite(poisoned.sample(50, 6)["reward"]).all()
+
+
 @pytest.mark.parametrize("length", [1, 5, 50])
 def test_a_window_is_a_part_of_the_recorded_steps_in_their_order(tmp_path, length):
     replay = make_replay(tmp_path)
@@ -157,6 +236,25 @@ def test_the_oldest_episodes_are_evicted_from_memory_and_disk(tmp_path):
     assert replay.sample(100, 10)["reward"].min() == 200
     with pytest.raises(ValueError, match=r"episode of 26 steps does not fit .* capacity of 25"):
         replay.add(make_episode(26), 66)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=15), st.integers(9, 40), st.integers(1, 25))
+def test_windows_are_those_of_the_tape_of_all_episodes_that_are_left(lengths, capacity, length):
+    """Against the slow way: every episode that was not evicted in a row, again at each draw."""
+    replay, random = make_replay(None, capacity, seed=5), np.random.default_rng(5)
+    kept = []
+    for i, size in enumerate(lengths):
+        episode = make_episode(size, 100.0 * i)
+        replay.add(episode, i)
+        kept.append(episode)
+        while sum(len(e["reward"]) for e in kept) > capacity:
+            kept.pop(0)
+        assert (replay.episodes, len(replay)) == (len(kept), sum(len(e["reward"]) for e in kept))
+        steps = random.integers(len(replay), size=8)[:, None] + np.arange(length)
+        tape = {key: np.concatenate([e[key] for e in kept]) for key in episode}
+        expected = {key: array[steps % len(replay)] for key, array in tape.items()}
+        assert_same(replay.sample(8, length), expected)
 
 
 def test_a_reopened_replay_continues_exactly(tmp_path):

@@ -14,20 +14,20 @@ from tests.mummi.data.test_replay import SENSORS, assert_same, files, make_episo
 @pytest.mark.parametrize("memory", [0, 600, 2500])
 def test_a_bound_of_the_memory_changes_no_sample(tmp_path, memory):
     kept = make_replay(tmp_path / "kept", capacity=60, seed=3)
-    spilt = Replay(tmp_path / "spilt", SENSORS, 2, 60, 3, memory)
+    offloaded = Replay(tmp_path / "offloaded", SENSORS, 2, 60, 3, memory)
     for i in range(9):
         episode = make_episode(5 + i, 100.0 * i)
-        for replay in (kept, spilt):
+        for replay in (kept, offloaded):
             replay.add(episode, i)
-        assert spilt.resident <= memory
-        assert (len(spilt), spilt.episodes) == (len(kept), kept.episodes)
-        assert_same(kept.sample(16, 7), spilt.sample(16, 7))
+        assert offloaded.resident <= memory
+        assert (len(offloaded), offloaded.episodes) == (len(kept), kept.episodes)
+        assert_same(kept.sample(16, 7), offloaded.sample(16, 7))
     size = sum(array.nbytes for array in episode.values())
-    assert kept.resident > memory and spilt.resident > memory - size
+    assert kept.resident > memory and offloaded.resident > memory - size
     # The same after a restart, which holds the newest again.
-    again = Replay(tmp_path / "spilt", SENSORS, 2, 60, 0, memory)
+    again = Replay(tmp_path / "offloaded", SENSORS, 2, 60, 0, memory)
     again.restore(kept.state())
-    assert again.resident == spilt.resident
+    assert again.resident == offloaded.resident
     assert_same(kept.sample(16, 7), again.sample(16, 7))
     for replay in (kept, again):
         replay.add(make_episode(4, 900.0), 10)

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back, and a killed or damaged one is passed over."""
 
+import logging
 import os
 import resource
 import signal
@@ -244,3 +245,19 @@ def test_saving_is_quiet(tmp_path, capfd):
     checkpoints.save(1, make_state(), {})
     checkpoints.restore(make_state())
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.INFO])
+def test_the_users_own_logging_is_left_as_it_was(tmp_path, level):
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        checkpoints = Checkpointer(tmp_path)
+        checkpoints.save(1, one_leaf(), {})
+        checkpoints.restore(one_leaf())
+        with pytest.raises(ValueError, match="steps must increase"):
+            checkpoints.save(1, one_leaf(), {})
+        assert logger.level == level
+    finally:
+        logger.setLevel(before)

@@ -15,6 +15,7 @@ from mummi.data.episode import load_episode
 from mummi.runs import devices
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import read_metrics
+from mummi.training.start import replay_folders
 from tests.support import sharded, tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -108,18 +109,22 @@ def test_a_run_of_two_processes_makes_the_updates_of_one_and_one_process_resumes
     )
     assert "updates" in said[0] and "updates" not in said[1]
     rows = [row for row in read_metrics(tmp_path) if "updates" in row]
-    assert (rows[-1]["step"], rows[-1]["updates"]) == (400, tiny.worth(settings))
+    assert (rows[-1]["step"], rows[-1]["updates"]) == (400, tiny.target_updates(settings))
     assert Checkpointer(tmp_path / "checkpoints").latest_step() == 400
     # Four environments, two of each process, share the 400 steps and none is like another.
     noise = set()
-    for folder in train.replay_folders(tmp_path)[0], train.replay_folders(tmp_path, 1)[0]:
+    for folder in replay_folders(tmp_path)[0], replay_folders(tmp_path, 1)[0]:
         paths = list(folder.iterdir())
         assert len(paths) == 4
         noise |= {load_episode(path)["values/embedding"].tobytes() for path in paths}
     assert len(noise) == 8
+    # One process would forget what the second recorded, so it goes on only when that is elsewhere.
+    with pytest.raises(ValueError, match=r"replay-1 would be forgotten. Start 2 processes"):
+        tiny.run(tmp_path, "--steps", "480", "--envs", "2")
+    (tmp_path / "replay-1").rename(tmp_path.with_name("elsewhere"))
     longer = tiny.run(tmp_path, "--steps", "480", "--envs", "2")
     rows = [row for row in read_metrics(tmp_path) if "updates" in row]
-    assert (rows[-1]["step"], rows[-1]["updates"]) == (480, tiny.worth(longer))
+    assert (rows[-1]["step"], rows[-1]["updates"]) == (480, tiny.target_updates(longer))
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_a_folder_with_other_things_is_refused(tmp_path):
 
 
 def test_what_a_run_killed_at_its_start_leaves_is_no_obstacle(tmp_path):
-    for name in ("config.tmp", ".lock"):
+    for name in ("config.yaml.tmp", ".lock"):
         (tmp_path / name).write_text("")
     assert run.check_folder(tmp_path, CONFIG) is False
     assert run.check_folder(tmp_path / "absent", CONFIG) is False

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.learner import Learner
 from mummi.agent import Agent
-from mummi.runs.devices import data_mesh, put, whole
+from mummi.runs.devices import data_mesh, put, replicated
+from mummi.training.learner import Learner
 from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, small_config
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -26,7 +26,7 @@ def agent():
 @pytest.fixture
 def learner(agent):
     numbers = itertools.count()
-    state = put(agent.init(0), whole(data_mesh(1, 2)))
+    state = put(agent.init(0), replicated(data_mesh(1, 2)))
     with Learner(agent, state, lambda: make_batch(next(numbers)), LAST) as learner:
         yield learner
 
@@ -54,9 +54,9 @@ def test_several_updates_of_a_call_are_those_one_by_one(agent):
     batches = [make_batch(n) for n in range(4)]
     pairs = iter([jax.tree.map(lambda *x: np.stack(x), *batches[n : n + 2]) for n in (0, 2)])
     mesh = data_mesh(1, 2)
-    whole_state = put(agent.init(0), whole(mesh))
+    placed = put(agent.init(0), replicated(mesh))
     state = agent.init(0)
-    with Learner(agent, whole_state, lambda: next(pairs), LAST, together=2) as learner:
+    with Learner(agent, placed, lambda: next(pairs), LAST, updates_per_call=2) as learner:
         for pair in (batches[:2], batches[2:]):
             (row,) = learner.learn(2)
             for position, batch in enumerate(pair):
@@ -82,7 +82,7 @@ def test_an_error_of_sampling_ahead_comes_when_the_update_is_due(agent):
             raise RuntimeError("no window")
         return make_batch()
 
-    numbers, state = itertools.count(), put(agent.init(0), whole(data_mesh(1, 2)))
+    numbers, state = itertools.count(), put(agent.init(0), replicated(data_mesh(1, 2)))
     before = threading.active_count()
     with Learner(agent, state, sample, LAST) as learner:
         assert len(learner.learn(1)) == 1

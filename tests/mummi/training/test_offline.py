@@ -1,18 +1,14 @@
 """Training of a world model on demonstrations alone."""
 
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 
-from experiments.offline import train_world_model
+from mummi.agent import Agent, AgentState
 from mummi.imitation.latents import View
 from mummi.modality import Modality
 from mummi.runs.logger import Silence
-
-
-class State(NamedTuple):
-    updates: np.ndarray
+from mummi.training.offline import train_world_model
 
 
 class Metric:
@@ -29,7 +25,7 @@ class Metric:
         return np.array(0.5, dtype)
 
 
-class Agent:
+class Slow(Agent):
     """Makes an update only when its metrics are awaited, and counts those that wait."""
 
     modalities = (Modality("touch", "vector", (2,)),)
@@ -42,19 +38,21 @@ class Agent:
         self.made, self.most = 0, 0
 
     def init(self, seed):
-        return State(np.int32(0))
+        return AgentState(*[None] * 9, updates=np.int32(0))
 
     def update_model(self, state, batch):
         assert batch["values"]["touch"].shape == (2, 3, 2)
         updates = state.updates + 1
         self.most = max(self.most, int(updates) - self.made)
-        return State(updates), {"loss": Metric(self, int(updates))}
+        return state._replace(updates=updates), {"loss": Metric(self, int(updates))}
 
 
 def test_no_more_than_two_updates_hold_their_batches(tmp_path):
-    agent, there = Agent(tmp_path), np.ones(5, bool)
+    agent, available = Slow(tmp_path), np.ones(5, bool)
     rows = np.ones((5, 1), np.float32)
-    view = View({"touch": np.ones((5, 2), np.float32)}, {"touch": there}, rows, rows[:, 0], rows)
-    state = train_world_model(agent, [view], 300, Silence())
+    view = View(
+        {"touch": np.ones((5, 2), np.float32)}, {"touch": available}, rows, rows[:, 0], rows
+    )
+    state = train_world_model(agent, [view.episode()], 300, Silence())
     assert state.updates == 300
     assert agent.most == 2

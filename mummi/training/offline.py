@@ -6,27 +6,28 @@ from collections.abc import Sequence
 
 import jax
 
-from experiments.command_line import Stop
-from experiments.progress import Averages, Progress
 from mummi.agent import Agent, AgentState, nest
+from mummi.data.episode import Episode
 from mummi.data.prefetch import Prefetch
 from mummi.data.replay import Replay
-from mummi.imitation.latents import View
 from mummi.runs.checkpoint import Checkpointer
-from mummi.runs.logger import Logger
+from mummi.runs.logger import Reports
+from mummi.training.progress import Averages, Progress
+from mummi.training.schedule import Every
+from mummi.training.stop import Stop
 
 LOGS = 100
 """Log entries of one training."""
 
 
 def train_world_model(
-    agent: Agent, views: Sequence[View], updates: int, logger: Logger
+    agent: Agent, episodes: Sequence[Episode], updates: int, logger: Reports
 ) -> AgentState:
     """Trains, or goes on from the last checkpoint, until there were ``updates`` updates.
 
     Args:
         agent: its config names folder, seed, and size of a batch.
-        views: the data, kept in memory.
+        episodes: the data, kept in memory.
         updates: of the world model.
         logger: where metrics go; their step is the number of updates.
 
@@ -35,17 +36,18 @@ def train_world_model(
         FloatingPointError: training diverged.
     """
     config = agent.config
-    steps = sum(len(view.actions) for view in views)
+    steps = sum(len(episode["reward"]) for episode in episodes)
     replay = Replay(None, agent.modalities, agent.action_size, steps, config.seed)
-    for view in views:
-        replay.add(view.episode(), 0)
+    for episode in episodes:
+        replay.add(episode, 0)
     checkpointer = Checkpointer(pathlib.Path(config.logdir) / "checkpoints")
-    state = agent.init(config.seed)
+    # Outside of jit every operation of an initialisation is compiled on its own.
+    state = jax.jit(agent.init)(config.seed)
     if checkpointer.latest_step() is not None:
         state, meta = checkpointer.restore(state)
         replay.restore(meta["replay"])
     done, averages, before = int(state.updates), Averages(), {}
-    saved, every = done, max(1, updates // LOGS)
+    saved = done
 
     def save():
         nonlocal saved
@@ -59,7 +61,8 @@ def train_world_model(
     def sample():
         return jax.device_put(nest(replay.sample(config.batch_size, config.batch_length)))
 
-    due = time.monotonic() + config.checkpoint_every
+    logs = Every(max(1, updates // LOGS), done, aligned=True)
+    saves = Every(config.checkpoint_every, time.monotonic())
     with Stop() as stop, Progress(updates, done, done) as progress, Prefetch(sample) as batches:
         progress.note("compiling the first update")
         while done < updates and not stop.requested:
@@ -70,11 +73,12 @@ def train_world_model(
             averages.add(metrics)
             done += 1
             progress.show(done, done)
-            if done % every == 0 and done < updates:
+            if logs.due(done) and done < updates:
                 logger.scalars(done, averages.take(done) | progress.rates(done, done))
-            if time.monotonic() >= due:
+                logs.done(done)
+            if saves.due(time.monotonic()):
                 save()
-                due = time.monotonic() + config.checkpoint_every
+                saves.done(time.monotonic())
         save()
     if stop.requested and done < updates:
         raise KeyboardInterrupt(f"stopped at update {done}; the same command goes on from here")

@@ -27,7 +27,7 @@ class Learner:
         state: where to go on.
         sample: returns the next batch, or of K > 1 arrays [K, B, ...]; called on another thread.
         last: the number of updates that none is made ahead of.
-        together: K, the updates of one call, whose batches ``sample`` returns at once.
+        updates_per_call: K, whose batches ``sample`` returns at once.
 
     Attributes:
         acting: what acting needs, on a device of this process.
@@ -40,10 +40,10 @@ class Learner:
         state: AgentState,
         sample: Callable[[], dict],
         last: int,
-        together: int = 1,
+        updates_per_call: int = 1,
     ):
-        self._call = agent.update if together == 1 else agent.update_many
-        self._together = together
+        self._call = agent.update if updates_per_call == 1 else agent.update_many
+        self._updates_per_call = updates_per_call
         self._state = state
         self._sample = sample
         self._last = last
@@ -66,12 +66,12 @@ class Learner:
         if count and self._batches is None:
             self._batches = Prefetch(self._sample)
         rows = []
-        for _ in range(count // self._together):
+        for _ in range(count // self._updates_per_call):
             self.acting, metrics = self._ahead.result() if self._ahead else self._update()
             self._ahead = None
-            self.updates += self._together
+            self.updates += self._updates_per_call
             rows.append(metrics)
-            if self._thread and self.updates + self._together <= self._last:
+            if self._thread and self.updates + self._updates_per_call <= self._last:
                 self._ahead = self._thread.submit(self._update)
         return rows
 

@@ -1,0 +1,41 @@
+"""Evaluation of an agent while it trains."""
+
+from experiments.evaluation.agreement import Recording, agreement
+from experiments.evaluation.rollout import agent_actor, evaluation_environments, rollout
+from mummi.agent import Agent, Parameters
+from mummi.config import Config
+
+
+class Evaluation:
+    """Scores an agent under the training's dropout, on seeds and clips that training never uses.
+
+    Args:
+        config: the run's settings.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+
+    def __call__(self, agent: Agent, parameters: Parameters) -> dict[str, float]:
+        """Plays ``config.evaluate_episodes`` episodes.
+
+        Args:
+            agent: the agent.
+            parameters: its present parameters.
+
+        Returns:
+            ``evaluation/return``, ``evaluation/std``, and by ``evaluation/NAME`` what the task logs
+            at the end of an episode; by ``decoding/SENSOR_to_SENSOR`` how well the sensors agree.
+        """
+        config = self._config
+        count = max(1, min(config.envs, config.evaluate_episodes))
+        with evaluation_environments(config, count, config.seed, config.missing) as environments:
+            act = agent_actor(agent, parameters, count, config.seed)
+            recording = Recording(act, environments)
+            result = rollout(recording, environments, config.evaluate_episodes)
+        scores = {"evaluation/return": result.mean, "evaluation/std": result.std}
+        scores |= {f"evaluation/{name}": value for name, value in result.last.items()}
+        decoded = agreement(agent, parameters, recording, config.seed)
+        for fitted, row in decoded.items():
+            scores |= {f"decoding/{fitted}_to_{name}": score for name, score in row.items()}
+        return scores

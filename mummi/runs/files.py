@@ -1,0 +1,31 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike) -> Iterator[Path]:
+    """Replaces a file by what the body writes to the temporary path that it is given.
+
+    Whoever reads, and whenever the process is killed, the file is the old one or the new one.
+
+    Args:
+        path: the file; its folder is made when it does not exist.
+
+    Yields:
+        ``PATH.tmp`` beside it, to be written and closed. Its bytes are on the disk before it is
+        renamed. When the body raises it is removed, and the old file stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

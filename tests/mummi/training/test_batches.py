@@ -1,0 +1,45 @@
+"""Batches of a run: each replay draws by itself, and goes on where it was."""
+
+import json
+
+import numpy as np
+
+from mummi.runs.devices import data_mesh
+from mummi.training.batches import Batches
+from tests.mummi.data.test_replay import SENSORS, make_episode
+from tests.support import tiny
+
+FLAGS = ("--prefill-from", "demonstrations", "--demonstration-share", "0.5")
+
+
+def batches(tmp_path, restart=0):
+    """Equal episodes in both replays, so that equal windows are equal draws."""
+    made = Batches(tiny.config(tmp_path, *FLAGS), SENSORS, 2, data_mesh(1, 4), restart)
+    if not made.episodes:
+        for replay in (made.online, made.demonstrations):
+            replay.add(make_episode(200), 0)
+    return made
+
+
+def starts(made):
+    """Where windows of the demonstrations and of the online replay begin, ten draws of each."""
+    first = np.stack([np.asarray(made.draw()["reward"])[:, 0] for _ in range(10)])
+    return first[:, :2].ravel(), first[:, 2:].ravel()
+
+
+def test_the_replays_draw_from_streams_of_their_own(tmp_path):
+    demonstrations, online = starts(batches(tmp_path))
+    assert (demonstrations != online).mean() > 0.9
+
+
+def test_a_restart_draws_other_windows_and_a_checkpoint_goes_on_with_the_same(tmp_path):
+    made = batches(tmp_path)
+    before = starts(made)
+    state = json.loads(json.dumps(made.state()))
+    expected = starts(made)
+    again = batches(tmp_path, restart=40)
+    assert (np.concatenate(starts(again)) != np.concatenate(before)).mean() > 0.9
+    again.restore(state)
+    np.testing.assert_array_equal(starts(again), expected)
+    # Also restored they do not follow one stream.
+    assert (expected[0] != expected[1]).mean() > 0.9
