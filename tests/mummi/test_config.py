@@ -57,11 +57,9 @@ EMBEDDINGS = {"embedding": 8, "instruction": 384}
 TABLE = "workspace_rgb robot_rgb workspace_depth robot_depth proprio force"
 SENSORS = {
     "walker_walk": "rgb depth touch",
-    "cup_catch": "rgb depth touch",
     "table_wiping": TABLE,
     "libero_goal": "agentview_rgb wrist_rgb instruction proprio",
     "toy_laser_camera": "laser camera",
-    "toy_front_rear": "front rear",
     "toy_x_y": "x y",
     "dummy": "image depth vector embedding",
 }
