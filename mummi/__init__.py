@@ -9,13 +9,13 @@ def load_policy(logdir, *, seed: int = 0):
         seed: seed of what is drawn when acting.
 
     Returns:
-        A ``mummi.agent.Policy``: ``policy.reset()``, ``action = policy(values, available)``,
+        A ``mummi.policy.Policy``: ``policy.reset()``, ``action = policy(values, available)``,
         ``policy.modalities``.
     """
     # The environments' workers import this package for Modality alone, without JAX.
-    from mummi.agent import Policy
     from mummi.imitation.pilot import load_pilot
     from mummi.imitation.record import is_imitation
+    from mummi.policy import Policy
 
     if is_imitation(logdir):
         return Policy(load_pilot(logdir)[0], None, seed)

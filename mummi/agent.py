@@ -1,8 +1,7 @@
-"""The agent: one update on a batch, one action for a batch of robots, and a policy to deploy."""
+"""The agent: one update on a batch, and one action for a batch of robots."""
 
-import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +17,6 @@ from mummi.modality import Modality
 from mummi.model.rssm import State
 from mummi.model.world_model import WorldModel
 from mummi.runs import devices
-from mummi.runs import record as run
-from mummi.runs.checkpoint import Checkpointer
 
 
 class AgentState(NamedTuple):
@@ -78,7 +75,8 @@ class Agent:
         bfloat16 = config.bfloat16 == "on"
         bfloat16 |= config.bfloat16 == "auto" and jax.default_backend() != "cpu"
         dtype = jnp.bfloat16 if bfloat16 else jnp.float32
-        self.model = WorldModel(config.model, self.modalities, action_size, config.method, dtype)
+        inputs = (self.modalities, action_size, config.method, dtype, config.pace)
+        self.model = WorldModel(config.model, *inputs)
         self.behavior = Behavior(config.behavior, self.model, action_size, dtype)
 
         def adam(rate, clip):
@@ -104,16 +102,16 @@ class Agent:
         model = self.model.init(model_key)
         actor, critic = self.behavior.init(behavior_key)
         return AgentState(
-            model,
-            actor,
-            critic,
-            jax.tree.map(jnp.copy, critic),
-            self._model_optimiser.init(model),
-            self._actor_optimiser.init(actor),
-            self._critic_optimiser.init(critic),
-            jnp.zeros(()),
-            key,
-            jnp.zeros((), jnp.int32),
+            model=model,
+            actor=actor,
+            critic=critic,
+            slow_critic=jax.tree.map(jnp.copy, critic),
+            model_optimiser=self._model_optimiser.init(model),
+            actor_optimiser=self._actor_optimiser.init(actor),
+            critic_optimiser=self._critic_optimiser.init(critic),
+            return_range=jnp.zeros(()),
+            key=key,
+            updates=jnp.zeros((), jnp.int32),
         )
 
     def _update(self, state: AgentState, batch: Mapping) -> tuple[AgentState, dict[str, Array]]:
@@ -131,24 +129,17 @@ class Agent:
         model, model_optimiser, posterior, metrics = self._model_step(state, batch, keys[0])
 
         c = self.config.behavior
-        start = flatten_states(posterior)
-        number = len(start.deter)
-        if 0 < c.starts < number:
-            index = jax.random.choice(keys[1], number, (c.starts,), replace=False)
-            start = jax.tree.map(lambda x: x[index], start)
-            if self._mesh is not None and c.starts % self._mesh.size == 0:
-                # Left alone, the compiler would have every device imagine from all of them.
-                start = jax.lax.with_sharding_constraint(start, devices.sharded(self._mesh))
+        start, terminal = self._starts(posterior, batch["is_terminal"], keys[1])
         slow = state.slow_critic if c.slow_critic else state.critic
         scale = jnp.maximum(1.0, state.return_range) if c.normalise_returns else 1.0
 
         def loss(actor, critic):
             total, (returns, metrics) = self.behavior.loss(
-                actor, critic, slow, model, start, scale, keys[2]
+                actor, critic, slow, model, start, terminal, scale, keys[2]
             )
             if c.cloning > 0:
-                shown = batch["demonstrated"][:, None] & ~batch["is_first"]
-                inputs = (posterior.feature, batch["action"], shown)
+                demonstrated = batch["demonstrated"][:, None] & ~batch["is_first"]
+                inputs = (posterior.feature, batch["action"], demonstrated)
                 metrics["loss/cloning"] = self.behavior.cloning_loss(actor, *inputs)
                 total += c.cloning * metrics["loss/cloning"]
             return total, (returns, metrics)
@@ -166,22 +157,34 @@ class Agent:
         )
         critic = optax.apply_updates(state.critic, critic_step)
         low, high = jnp.percentile(returns, jnp.array([5.0, 95.0]))
-        first = state.updates == 0
-        decay = jnp.where(first, 0.0, 0.99)
+        decay = jnp.where(state.updates == 0, 0.0, 0.99)
         return_range = decay * state.return_range + (1 - decay) * (high - low)
         new = AgentState(
-            model,
-            optax.apply_updates(state.actor, actor_step),
-            critic,
-            optax.incremental_update(critic, state.slow_critic, c.slow_critic or 1.0),
-            model_optimiser,
-            actor_optimiser,
-            critic_optimiser,
-            return_range,
-            state.key,
-            state.updates + 1,
+            model=model,
+            actor=optax.apply_updates(state.actor, actor_step),
+            critic=critic,
+            slow_critic=optax.incremental_update(critic, state.slow_critic, c.slow_critic or 1.0),
+            model_optimiser=model_optimiser,
+            actor_optimiser=actor_optimiser,
+            critic_optimiser=critic_optimiser,
+            return_range=return_range,
+            key=state.key,
+            updates=state.updates + 1,
         )
         return new, metrics | behavior_metrics | {"return_range": return_range}
+
+    def _starts(self, posterior: State, is_terminal: Array, key: Array) -> tuple[State, Array]:
+        """States [N, ...] of the batch that imagination starts from, and which ended the task."""
+        starts = flatten_states(posterior), is_terminal.reshape(-1)
+        wanted, number = self.config.behavior.starts, is_terminal.size
+        if not 0 < wanted < number:
+            return starts
+        index = jax.random.choice(key, number, (wanted,), replace=False)
+        starts = jax.tree.map(lambda x: x[index], starts)
+        if self._mesh is not None and wanted % self._mesh.size == 0:
+            # Left alone, the compiler would have every device imagine from all of them.
+            starts = jax.lax.with_sharding_constraint(starts, devices.sharded(self._mesh))
+        return starts
 
     def _update_many(self, state: AgentState, batches: Mapping) -> tuple[AgentState, dict]:
         """As ``update`` on each of K batches, arrays [K, B, ...]; metrics are arrays [K]."""
@@ -206,8 +209,13 @@ class Agent:
     def start(self, batch: int) -> Carry:
         """What acting remembers before the first step of ``batch`` robots."""
         action = jnp.zeros((batch, self.action_size))
-        option = Option(action, jnp.zeros(batch, jnp.int32))
-        return Carry(self.model.rssm.initial(batch), action, jnp.zeros((), jnp.int32), option)
+        option = Option(action=action, left=jnp.zeros(batch, jnp.int32))
+        return Carry(
+            state=self.model.rssm.initial(batch),
+            action=action,
+            count=jnp.zeros((), jnp.int32),
+            option=option,
+        )
 
     def act(
         self, params, carry: Carry, values, available, is_first, key: Array, explore: bool
@@ -223,8 +231,8 @@ class Agent:
             key: random key; the carry's count makes each step's draws its own.
             explore: sample the actor and add exploration noise (training), or its mode.
         """
-        # Each array that a call is handed takes it a microsecond, used or not.
-        params = Parameters(params.model, params.actor, params.critic)
+        # A call is slower for each array that it is handed, used or not.
+        params = Parameters(model=params.model, actor=params.actor, critic=params.critic)
         return self._compiled_act(params, carry, values, available, is_first, key, explore=explore)
 
     def _act(self, params: Parameters, carry: Carry, values, available, is_first, key, explore):
@@ -239,7 +247,7 @@ class Agent:
         if explore:
             option = option._replace(left=jnp.where(is_first, 0, option.left))
             action, option = self.behavior.explore(action, option, keys[3])
-        return action, Carry(state, action, carry.count + 1, option)
+        return action, Carry(state=state, action=action, count=carry.count + 1, option=option)
 
 
 def nest(batch: Mapping[str, np.ndarray | Array]) -> dict:
@@ -252,97 +260,3 @@ def nest(batch: Mapping[str, np.ndarray | Array]) -> dict:
         else:
             nested[key] = value
     return nested
-
-
-@runtime_checkable
-class Acting(Protocol):
-    """What a ``Policy`` needs of an agent; ``start`` and ``act`` as of ``Agent``."""
-
-    modalities: tuple[Modality, ...]
-    action_size: int
-
-    def start(self, batch: int): ...
-
-    def act(self, params, carry, values, available, is_first, key: Array, explore: bool): ...
-
-
-class Policy:
-    """A trained agent for one robot, without its environment.
-
-    Attributes:
-        modalities: the sensors it was trained with.
-        action_size: number of actions, each in [-1, 1].
-    """
-
-    def __init__(self, agent: Acting, parameters: Parameters | None, seed: int = 0):
-        self.modalities = agent.modalities
-        self.action_size = agent.action_size
-        self._agent = agent
-        self._parameters = parameters
-        self._key = jax.random.PRNGKey(seed)
-        self.reset()
-
-    @classmethod
-    def load(cls, logdir, *, seed: int = 0) -> "Policy":
-        """The last checkpoint of a run.
-
-        Raises:
-            FileNotFoundError: there is no run, or it has no checkpoint yet.
-        """
-        record = run.load(logdir)
-        agent = Agent(record.config, record.modalities, record.action_size)
-        checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
-        state, _ = checkpointer.restore(jax.eval_shape(agent.init, 0))
-        return cls(agent, Parameters(state.model, state.actor, state.critic), seed)
-
-    def reset(self) -> None:
-        """Forgets the past: call at the start of each episode."""
-        self._carry = self._agent.start(1)
-        self._first = True
-
-    def __call__(
-        self, values: Mapping[str, np.ndarray], available: Mapping[str, bool] | None = None
-    ) -> np.ndarray:
-        """The action for this step.
-
-        Args:
-            values: one array a sensor that delivered, of the modality's shape and dtype.
-            available: did each sensor deliver; by default the sensors in ``values`` did.
-
-        Returns:
-            float32 [action_size] in [-1, 1].
-
-        Raises:
-            ValueError: an unknown modality, a wrong shape or dtype, or a value missing that is
-                available.
-        """
-        names = [m.name for m in self.modalities]
-        available = {name: name in values for name in names} if available is None else available
-        for name in (*values, *available):
-            if name not in names:
-                raise ValueError(f"unknown modality {name!r}; this policy has {', '.join(names)}")
-        batch, there = {}, {}
-        for m in self.modalities:
-            there[m.name] = np.array([bool(available.get(m.name, m.name in values))])
-            value = values.get(m.name)
-            if value is None:
-                if there[m.name][0]:
-                    raise ValueError(f"modality {m.name!r} is said to be available without a value")
-                value = np.zeros(m.shape, m.dtype)
-            value = np.asarray(value)
-            if value.shape != m.shape:
-                raise ValueError(f"modality {m.name!r} has shape {value.shape}, not {m.shape}")
-            if not np.can_cast(value.dtype, m.dtype, "same_kind"):
-                raise ValueError(f"modality {m.name!r} has dtype {value.dtype}, not {m.dtype}")
-            batch[m.name] = value.astype(m.dtype)[None]
-        action, self._carry = self._agent.act(
-            self._parameters,
-            self._carry,
-            batch,
-            there,
-            np.array([self._first]),
-            self._key,
-            explore=False,
-        )
-        self._first = False
-        return np.asarray(action[0])

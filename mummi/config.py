@@ -1,7 +1,7 @@
 """Every setting of a run, as frozen dataclasses, and the named presets."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 METHODS = {
     "mummi": ("poe", "each"),
@@ -15,6 +15,11 @@ METHODS = {
 
 Preset = Literal["paper", "published", "modern", "laptop", "debug"]
 Method = Literal[*METHODS]
+
+
+def free(default: Any) -> Any:
+    """A setting that may change between a run and its resumption."""
+    return dataclasses.field(default=default, metadata={"free": True})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +44,8 @@ class ModelConfig:
         stoch: size of s^c.
         deter: size of h, the GRU's state.
         hidden: units inside the RSSM and of g(z).
-        activation: activation of the RSSM and the heads: relu, elu or silu.
-        norm: RMSNorm before each activation of the RSSM and the heads.
+        activation: activation of the RSSM, the heads and both towers of CVRL: relu, elu or silu.
+        norm: RMSNorm before each of these activations.
         min_std: least standard deviation of experts, prior and posterior.
         fusion: precision (product of experts) or published (weights 1/std).
         sample_fused: sample s^f (true) or take the mean of the fused belief.
@@ -49,11 +54,11 @@ class ModelConfig:
         fused_prior: learn p(s^f | s^c) of eq. 9 and add its KL.
         reward_layers: hidden layers of the reward head; 0 is linear.
         reward_units: their units.
-        reward_scale: the reward head predicts the reward times this.
+        reward_scale: the reward head predicts the reward of a time unit times this.
         reward_weight: weight of the reward's unit-variance negative log-likelihood.
         continue_weight: weight of the continuation head's cross-entropy.
         nce_weight: weight lambda^m of each modality's InfoNCE in eq. 17, where not set below.
-        nce_weights: weight lambda^m by modality name.
+        nce_weights: weight lambda^m by a modality's name, or else by its kind.
         prediction: g(z): mlp (one hidden layer) or relu_layer (the public code's).
         nce: exact masks the missing candidates out; published gives them the logit -100.
         action_weight: weight of the unit-variance negative log-likelihood of the next action given
@@ -118,7 +123,7 @@ class BehaviorConfig:
     Attributes:
         horizon: imagined steps.
         starts: posterior states that imagination starts from; 0 takes all of the batch.
-        discount: discount per agent step.
+        discount: discount of a time unit.
         lam: lambda of the lambda-return.
         actor_layers: hidden layers of the actor.
         value_layers: hidden layers of the critic.
@@ -209,6 +214,9 @@ class Config:
         envs: environments that collect in parallel, each in a worker process of its own.
         image_size: height and width of images and depth in pixels.
         action_repeat: environment steps that an action lasts.
+        time_unit: environment steps that ``behavior.discount`` and ``model.reward_scale`` speak
+            of. What follows for an agent step follows from the action repeat, so that another
+            action repeat changes neither how far the agent looks ahead nor what it expects.
         prefill: environment steps before training, of random actions or demonstrations.
         prefill_from: random actions, or demonstrations by the task's scripted expert, whose
             actions have the agent's exploration noise added. They are kept apart from the replay.
@@ -241,14 +249,15 @@ class Config:
     method: Method = "mummi"
     preset: Preset = "paper"
     seed: int = 0
-    steps: int = 2_000_000
-    logdir: str = ""
+    steps: int = free(2_000_000)
+    logdir: str = free("")
     missing: str = "medium"
     background: str = "natural"
     env: dict[str, object] = dataclasses.field(default_factory=dict)
-    envs: int = 1
+    envs: int = free(1)
     image_size: int = 64
     action_repeat: int = 2
+    time_unit: int = 2
     prefill: int = 5_000
     prefill_from: Literal["random", "demonstrations"] = "random"
     demonstration_share: float = 0.5
@@ -257,18 +266,28 @@ class Config:
     batch_size: int = 50
     batch_length: int = 50
     replay_capacity: int = 500_000
-    replay_memory: float = 8.0
-    replay_device: Literal["auto", "on", "off"] = "auto"
-    updates_per_call: int = 0
-    evaluate_every: int = 20_000
-    evaluate_episodes: int = 10
-    log_every: int = 2_000
-    checkpoint_every: float = 60.0
-    bfloat16: Literal["auto", "on", "off"] = "auto"
-    devices: int = 0
-    coordinator: str = ""
-    processes: int = 1
-    process: int = 0
+    replay_memory: float = free(8.0)
+    replay_device: Literal["auto", "on", "off"] = free("auto")
+    updates_per_call: int = free(0)
+    evaluate_every: int = free(20_000)
+    evaluate_episodes: int = free(10)
+    log_every: int = free(2_000)
+    checkpoint_every: float = free(60.0)
+    bfloat16: Literal["auto", "on", "off"] = free("auto")
+    devices: int = free(0)
+    coordinator: str = free("")
+    processes: int = free(1)
+    process: int = free(0)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     behavior: BehaviorConfig = dataclasses.field(default_factory=BehaviorConfig)
     mpc: MPCConfig = dataclasses.field(default_factory=MPCConfig)
+
+    def __post_init__(self):
+        for name in ("action_repeat", "time_unit"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+
+    @property
+    def pace(self) -> float:
+        """Time units that an agent step lasts."""
+        return self.action_repeat / self.time_unit

@@ -43,7 +43,7 @@ def paper(task: str) -> Config:
             decoder_kernels=(5, 5, 6, 6, 2),
             decoder_strides=(2, 2, 2, 2, 2),
         )
-        return Config(image_size=128, action_repeat=1, model=model)
+        return Config(image_size=128, action_repeat=1, time_unit=1, model=model)
     return Config()
 
 
@@ -57,7 +57,7 @@ def published(task: str) -> Config:
         fused_prior=False,
         prediction="relu_layer",
         nce="published",
-        nce_weights={"touch": 0.001},
+        nce_weights={"vector": 0.001},
     )
     return replace(config, model=model, missing="published_medium")
 
@@ -102,7 +102,7 @@ def modern(task: str) -> Config:
     model, behavior = _robust(task)
     return replace(
         config,
-        model=replace(config.model, **model, reward_scale=1 / config.action_repeat),
+        model=replace(config.model, **model, reward_scale=1 / config.time_unit),
         behavior=replace(config.behavior, **behavior),
         mpc=MPCConfig("none"),
     )
@@ -153,6 +153,7 @@ def laptop(task: str) -> Config:
         steps=400_000,
         image_size=image_size,
         action_repeat=repeat,
+        time_unit=repeat,
         prefill=5_000,
         updates_per_1000=40.0 if walker else 60.0,
         batch_size=16,

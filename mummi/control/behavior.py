@@ -73,15 +73,29 @@ class Behavior:
         config: sizes and options.
         model: the world model that imagination runs in.
         action_size: A.
-        dtype: compute type of the layers.
+        dtype: compute type of the hidden layers.
+
+    Attributes:
+        discount: of an agent step; ``config.discount`` is that of a time unit.
+        duration: what a reward that flows through an agent step is worth at its start, in units of
+            the same reward through a time unit. It keeps returns what they are when agent steps
+            become longer or shorter.
+
+    Raises:
+        ValueError: the discount is no share.
     """
 
     def __init__(
         self, config: BehaviorConfig, model: WorldModel, action_size: int, dtype=jnp.float32
     ):
+        if not 0 <= config.discount <= 1:
+            raise ValueError(f"behavior.discount is {config.discount}; it must be 0 to 1")
         self.config = config
         self.model = model
         self.action_size = action_size
+        self.discount = config.discount**model.pace
+        endless = config.discount == 1
+        self.duration = model.pace if endless else (1 - self.discount) / (1 - config.discount)
         shape = {"activation": model.config.activation, "norm": model.config.norm, "dtype": dtype}
         scale = 1.0 if config.actor == "tanh_normal" else 0.1
         self.actor = MLP(
@@ -96,7 +110,7 @@ class Behavior:
         return self.actor.init(actor_key, feature), self.critic.init(critic_key, feature)
 
     def value(self, params, feature: Float[Array, "*batch F"]) -> Array:
-        """Value [...] in units of the scaled reward."""
+        """Value [...] in units of the scaled reward of a time unit."""
         return self.critic.apply(params, feature)[..., 0]
 
     def action_parameters(self, params, feature: Float[Array, "*batch F"]) -> tuple[Array, Array]:
@@ -179,20 +193,30 @@ class Behavior:
         return states, choices
 
     def returns(self, model_params, critic_params, feature: Float[Array, "H N F"]):
-        """Lambda-returns, discounts and rewards [H, N] of the features that follow H steps."""
+        """Lambda-returns, discounts and rewards [H, N] of the features that follow H steps.
+
+        Returns are in units of the scaled reward of a time unit, as the rewards are.
+        """
         reward = self.model.predict_reward(model_params, feature)
-        discount = self.config.discount * self.model.predict_continue(model_params, feature)
+        discount = self.discount * self.model.predict_continue(model_params, feature)
         next_value = self.value(critic_params, feature)
-        returns = lambda_return(reward, next_value, discount, self.config.lam)
+        returns = lambda_return(self.duration * reward, next_value, discount, self.config.lam)
         return returns, discount, reward
 
     def loss(
-        self, actor_params, critic_params, slow_params, model_params, start: State, scale, key
+        self,
+        actor_params,
+        critic_params,
+        slow_params,
+        model_params,
+        start: State,
+        terminal: Bool[Array, " N"],
+        scale,
+        key: Array,
     ) -> tuple[Array, tuple[Array, dict]]:
         """Sum of the actor's loss and the critic's (eq. 18).
 
-        The actor climbs the gradient of the lambda-returns through the learned dynamics; the
-        critic regresses on them as constants. Each sees only its own gradient.
+        Each sees only its own gradient.
 
         Args:
             actor_params: of the actor.
@@ -200,17 +224,17 @@ class Behavior:
             slow_params: of the critic that the returns bootstrap from.
             model_params: of the world model, constant.
             start: states [N, ...] to imagine from, constant.
+            terminal: bool [N], states after which nothing comes: imagined steps count 0 there.
             scale: number that the actor's returns are divided by.
             key: random key.
 
         Returns:
             The loss, and the returns [H, N] with scalar metrics.
         """
-        c = self.config
-        number = len(start.deter)
         state_key, action_key = jax.random.split(key)
-        noise = jax.random.normal(state_key, (c.horizon, number, self.model.config.stoch))
-        draw = jax.random.normal(action_key, (c.horizon, number, self.action_size))
+        shape = (self.config.horizon, len(terminal))
+        noise = jax.random.normal(state_key, (*shape, self.model.config.stoch))
+        draw = jax.random.normal(action_key, (*shape, self.action_size))
 
         def policy(feature, t):
             mean, std = self.action_parameters(actor_params, jax.lax.stop_gradient(feature))
@@ -219,26 +243,54 @@ class Behavior:
         states, (_, mean, std) = self._imagine(model_params, policy, start, noise)
         feature = states.feature
         returns, discount, reward = self.returns(model_params, slow_params, feature[1:])
-        weight = jnp.cumprod(jnp.concatenate([jnp.ones((1, number)), discount[:-1]]), 0)
+        alive = 1.0 - terminal.astype(jnp.float32)
+        weight = jnp.cumprod(jnp.concatenate([alive[None], discount[:-1]]), 0)
         weight = jax.lax.stop_gradient(weight)
+        assert weight.shape == returns.shape == shape
 
-        log_std = jnp.log(std).mean(-1)
-        actor_loss = -(weight * (returns / scale + c.entropy * log_std)).mean()
-        value = self.value(critic_params, jax.lax.stop_gradient(feature[:-1]))
+        actor_loss, actor_metrics = self.actor_loss(returns / scale, weight, mean, std)
         target = jax.lax.stop_gradient(returns)
-        value_loss = (weight * 0.5 * jnp.square(value - target)).mean()
+        value_loss, value_metrics = self.critic_loss(critic_params, feature[:-1], target, weight)
         metrics = {
-            "loss/actor": actor_loss,
-            "loss/value": value_loss,
             "imagined_return": returns[0].mean(),
             "imagined_return_std": returns[0].std(),
             "imagined_reward": reward.mean(),
-            "value": value.mean(),
-            "value_explained": 1.0 - (value - target).var() / (target.var() + 1e-8),
+        }
+        return actor_loss + value_loss, (target, metrics | actor_metrics | value_metrics)
+
+    def actor_loss(
+        self,
+        returns: Float[Array, "H N"],
+        weight: Float[Array, "H N"],
+        mean: Float[Array, "H N A"],
+        std: Float[Array, "H N A"],
+    ) -> tuple[Array, dict]:
+        """Climbs the gradient of the returns through the learned dynamics, and the entropy."""
+        entropy = self.config.entropy * jnp.log(std).mean(-1)
+        loss = -(weight * (returns + entropy)).mean()
+        metrics = {
+            "loss/actor": loss,
             "actor_std": std.mean(),
             "actor_mean_abs": jnp.abs(mean).mean(),
         }
-        return actor_loss + value_loss, (target, metrics)
+        return loss, metrics
+
+    def critic_loss(
+        self,
+        params,
+        feature: Float[Array, "H N F"],
+        target: Float[Array, "H N"],
+        weight: Float[Array, "H N"],
+    ) -> tuple[Array, dict]:
+        """Regression on the returns as constants."""
+        value = self.value(params, jax.lax.stop_gradient(feature))
+        loss = (weight * 0.5 * jnp.square(value - target)).mean()
+        metrics = {
+            "loss/value": loss,
+            "value": value.mean(),
+            "value_explained": 1.0 - (value - target).var() / (target.var() + 1e-8),
+        }
+        return loss, metrics
 
     def explore(self, action: Array, option: Option, key: Array) -> tuple[Array, Option]:
         """The action [B, A] for collecting data: with Gaussian noise, or a random one that lasts.

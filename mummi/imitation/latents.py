@@ -13,7 +13,7 @@ from mummi.agent import Agent
 from mummi.data.episode import Episode
 from mummi.imitation.heads.head import Percept, Sizes, Trajectory
 from mummi.modality import Modality
-from mummi.model.perception import Belief
+from mummi.model.perception import Belief, Features
 from mummi.model.rssm import State
 
 
@@ -57,11 +57,6 @@ class View(NamedTuple):
 def _later(rows: np.ndarray) -> np.ndarray:
     """The rows one step later, after zeros."""
     return np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
-
-
-def _no_sample() -> Array:
-    """Key of a sample that the mean replaces; made at import it would start JAX's backend."""
-    return jax.random.PRNGKey(0)
 
 
 def _pad(rows: np.ndarray, length: int) -> np.ndarray:
@@ -149,24 +144,23 @@ class Latents:
         return Trajectory(percept, wanted, executed)
 
     def _expert(self, modality: Modality, params, value):
-        """Mean and std [N, E] of a sensor's expert, and those of a value that is missing."""
+        """What a sensor says of values [N, *shape], and what it says of a missing value."""
         blank = jnp.zeros((1, *modality.shape), modality.dtype)
         sense = self._model.perception.sense
         return sense(params, modality, value), sense(params, modality, blank)
 
-    def _fuse(self, experts, available) -> Belief:
+    def _fuse(self, experts, available) -> Belief | Features:
         """What ``WorldModel.perceive`` says of the values that the experts are of."""
         there = jnp.stack([available[m.name] for m in self.sizes.modalities])
-        beliefs = [
+        said = [
             jax.tree.map(functools.partial(jnp.where, seen[..., None]), value, blank)
             for seen, (value, blank) in zip(there, experts, strict=True)
         ]
-        means, stds = (jnp.stack(column) for column in zip(*beliefs, strict=True))
-        return self._model.perception.fuse(means, stds, there, _no_sample())
+        return self._model.perception.fuse(said, there, None)
 
-    def _evidence(self, belief: Belief):
+    def _evidence(self, belief: Belief | Features):
         """Evidence for the posterior, whether there is none, the mean of s^f, and embeddings."""
-        evidence = self._model.perception.evidence(belief._replace(sample=belief.mean))
+        evidence = self._model.perception.evidence(belief)
         embeddings = {
             m.name: jnp.where(seen[..., None], mean, 0.0)
             for m, seen, mean in zip(
@@ -181,7 +175,7 @@ class Latents:
         return self._model.rssm.observe_step(params["rssm"], *inputs)[1]
 
     def _filter(self, params, state, values, available, action, is_first):
-        belief = self._model.perceive(params, values, available, _no_sample())
+        belief = self._model.perceive(params, values, available, None)
         evidence, blind, fused, embeddings = self._evidence(belief)
         state = self._move(params, state, action, is_first, evidence, blind)
         return jnp.concatenate([state.feature, fused], -1), embeddings, state

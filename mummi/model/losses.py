@@ -119,6 +119,17 @@ def gaussian_kl(posterior_mean, posterior_std, prior_mean, prior_std) -> Array:
     return posterior.kl_divergence(distrax.Normal(prior_mean, prior_std)).sum(-1)
 
 
+def sampled_kl(sample, posterior_mean, posterior_std, prior_mean, prior_std) -> Array:
+    """log posterior(sample) - log prior(sample) of diagonal Gaussians, summed over the last axis.
+
+    Its mean over samples of the posterior is their KL, also where the prior depends on what was
+    drawn after the sample and given it: the closed form would take the two as independent.
+    """
+    posterior = distrax.Normal(posterior_mean, posterior_std)
+    prior = distrax.Normal(prior_mean, prior_std)
+    return (posterior.log_prob(sample) - prior.log_prob(sample)).sum(-1)
+
+
 def balanced_kl(
     posterior: tuple[Array, Array],
     prior: tuple[Array, Array],

@@ -138,10 +138,36 @@ class ConvTranspose(_Convolution):
         return transposed_convolution_as_product if cpu else transposed_convolution
 
 
+def hidden_layer(x, units: int, activation: str, norm: bool, dtype: DTypeLike) -> Array:
+    """A linear map to ``units``, RMSNorm where ``norm``, and an activation, inside a module."""
+    x = nn.Dense(units, dtype=dtype)(x)
+    if norm:
+        x = nn.RMSNorm(dtype=dtype)(x)
+    return ACTIVATIONS[activation](x)
+
+
+class Layers(nn.Module):
+    """One hidden layer after another, of ``units`` each; the last computes in ``last_dtype``."""
+
+    units: Sequence[int]
+    activation: str = "elu"
+    norm: bool = False
+    dtype: DTypeLike = jnp.float32
+    last_dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        for units in self.units[:-1]:
+            x = hidden_layer(x, units, self.activation, self.norm, self.dtype)
+        last = self.last_dtype or self.dtype
+        return hidden_layer(x, self.units[-1], self.activation, self.norm, last)
+
+
 class MLP(nn.Module):
     """Hidden layers of equal activation, and a linear output of ``outputs`` units.
 
-    ``layers`` 0 is a linear map. The output is float32 whatever ``dtype`` the layers compute in.
+    ``layers`` 0 is a linear map. The output layer computes in float32 whatever ``dtype`` the hidden
+    layers compute in: bfloat16 has 8 bits, so that near 150 its values are 1.0 apart.
     """
 
     layers: int
@@ -155,14 +181,11 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         for _ in range(self.layers):
-            x = nn.Dense(self.units, dtype=self.dtype)(x)
-            if self.norm:
-                x = nn.RMSNorm(dtype=self.dtype)(x)
-            x = ACTIVATIONS[self.activation](x)
+            x = hidden_layer(x, self.units, self.activation, self.norm, self.dtype)
         init = nn.initializers.variance_scaling(
             max(self.output_scale, 1e-8), "fan_in", "truncated_normal"
         )
-        return nn.Dense(self.outputs, dtype=self.dtype, kernel_init=init)(x).astype(jnp.float32)
+        return nn.Dense(self.outputs, dtype=jnp.float32, kernel_init=init)(x)
 
 
 @jax.custom_vjp
@@ -260,6 +283,7 @@ class ImageDecoder(nn.Module):
     """Transposed convolutions from features [N, F] to an image or depth map [N, *shape].
 
     The first map is as small as the strides allow; what the last exceeds ``shape`` by is cut off.
+    The last layer computes in float32 whatever ``dtype`` the others compute in.
     """
 
     shape: Sequence[int]
@@ -279,10 +303,11 @@ class ImageDecoder(nn.Module):
         first, *widths = self.widths
         x = nn.Dense(rows * columns * first, dtype=self.dtype)(x)
         x = x.reshape(len(x), rows, columns, first)
-        for index, features in enumerate((*widths, channels)):
-            x = ACTIVATIONS[self.activation](x) if index else x
+        for index, features in enumerate(widths):
             x = ConvTranspose(features, *layers[index], self.dtype)(x)
-        return x[:, :height, :width].astype(jnp.float32)
+            x = ACTIVATIONS[self.activation](x)
+        x = ConvTranspose(channels, *layers[-1], jnp.float32)(x)
+        return x[:, :height, :width]
 
 
 def preprocess(modality: Modality, value: Array) -> Array:

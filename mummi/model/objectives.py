@@ -1,7 +1,7 @@
 """What ties the latent state to the sensors: one of these objectives a method."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, get_args
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from mummi.config import ModelConfig
-from mummi.modality import Modality
+from mummi.modality import Kind, Modality
 from mummi.model.losses import (
     contrast,
     expert_agreement,
@@ -17,8 +17,8 @@ from mummi.model.losses import (
     published_info_nce,
     reconstruction,
 )
-from mummi.model.networks import ACTIVATIONS, MLP, ImageDecoder, preprocess
-from mummi.model.perception import Belief
+from mummi.model.networks import MLP, ImageDecoder, Layers, preprocess
+from mummi.model.perception import Belief, Features
 
 Terms = tuple[dict[str, Array], dict[str, Array]]
 """Terms of the loss by name, and scalar metrics."""
@@ -31,11 +31,15 @@ class Objective(Protocol):
         self, config: ModelConfig, modalities: tuple[Modality, ...], dtype: DTypeLike = jnp.float32
     ): ...
 
-    def init(self, key: Array, feature: Array, belief: Belief) -> dict:
+    def init(self, key: Array, feature: Array, belief: Belief | Features) -> dict:
         """Parameters, for features [1, F] and a belief of one step."""
 
     def terms(
-        self, params: dict, batch: Mapping, belief: Belief, feature: Float[Array, "B T F"]
+        self,
+        params: dict,
+        batch: Mapping,
+        belief: Belief | Features,
+        feature: Float[Array, "B T F"],
     ) -> Terms:
         """The objective's terms on a batch of ``WorldModel.loss`` and its posterior features."""
 
@@ -44,10 +48,13 @@ class FusedContrast:
     """InfoNCE between the fused mean and g(z) (MuMMI-b, section V)."""
 
     def __init__(self, config, modalities, dtype=jnp.float32):
-        unknown = set(config.nce_weights) - {m.name for m in modalities}
+        names, kinds = [m.name for m in modalities], get_args(Kind)
+        unknown = set(config.nce_weights).difference(names, kinds)
         if unknown:
-            names = ", ".join(m.name for m in modalities)
-            raise ValueError(f"unknown modality {min(unknown)!r} in nce_weights; there are {names}")
+            raise ValueError(
+                f"unknown modality {min(unknown)!r} in nce_weights; there are {', '.join(names)}, "
+                f"and the kinds {', '.join(kinds)}"
+            )
         self.config = config
         self.modalities = modalities
         exact = config.nce == "exact"
@@ -82,10 +89,11 @@ class ExpertContrast(FusedContrast):
         c = self.config
         prediction = self.predict(params, feature).reshape(-1, c.fused)
         losses, metrics = {}, expert_metrics(self.modalities, belief)
-        for m, mean, there in zip(self.modalities, belief.means, belief.available, strict=True):
-            there = batch["available"][m.name] if c.hidden_targets else there
-            nce, accuracy = self._info_nce(prediction, mean.reshape(-1, c.fused), there.reshape(-1))
-            losses[f"nce_{m.name}"] = c.nce_weights.get(m.name, c.nce_weight) * nce
+        for m, mean, mask in zip(self.modalities, belief.means, belief.available, strict=True):
+            mask = batch["available"][m.name] if c.hidden_targets else mask
+            nce, accuracy = self._info_nce(prediction, mean.reshape(-1, c.fused), mask.reshape(-1))
+            weight = c.nce_weights.get(m.name, c.nce_weights.get(m.kind, c.nce_weight))
+            losses[f"nce_{m.name}"] = weight * nce
             metrics |= {f"nce/{m.name}": nce, f"nce_accuracy/{m.name}": accuracy}
         return losses, metrics
 
@@ -95,10 +103,10 @@ class JointContrast:
 
     def __init__(self, config, modalities, dtype=jnp.float32):
         self.config = config
-        head = {"activation": config.activation, "dtype": dtype}
+        head = (config.activation, config.norm, dtype, jnp.float32)
         self._towers = {
-            "state_tower": MLP(1, config.hidden, config.hidden, **head),
-            "sensor_tower": MLP(1, 2 * config.hidden, config.hidden, **head),
+            "state_tower": Layers((config.hidden, config.hidden), *head),
+            "sensor_tower": Layers((2 * config.hidden, config.hidden), *head),
         }
 
     def init(self, key, feature, belief):
@@ -112,9 +120,8 @@ class JointContrast:
 
     def terms(self, params, batch, belief, feature):
         """One term; a step at which no sensor delivered is none of its candidates."""
-        activation = ACTIVATIONS[self.config.activation]
         state, sensors = (
-            activation(self._towers[name].apply(params[name], x.reshape(-1, x.shape[-1])))
+            self._towers[name].apply(params[name], x.reshape(-1, x.shape[-1]))
             for name, x in (("state_tower", feature), ("sensor_tower", belief.mean))
         )
         logits = jnp.dot(state, sensors.T, precision=jax.lax.Precision.HIGHEST)
@@ -160,24 +167,26 @@ class Reconstruction:
         """One term a sensor, over the steps at which it delivered."""
         losses, metrics = {}, {}
         means = self.decode(params, feature)
-        for m, there in zip(self.modalities, belief.available, strict=True):
-            there = batch["available"][m.name] if self.config.hidden_targets else there
+        for m, mask in zip(self.modalities, belief.available, strict=True):
+            mask = batch["available"][m.name] if self.config.hidden_targets else mask
             target = preprocess(m, batch["values"][m.name])
-            mean, target = (x.reshape(*there.shape, -1) for x in (means[m.name], target))
+            mean, target = (x.reshape(*mask.shape, -1) for x in (means[m.name], target))
             losses[f"reconstruction_{m.name}"], metrics[f"reconstruction_error/{m.name}"] = (
-                reconstruction(mean, target, there)
+                reconstruction(mean, target, mask)
             )
         return losses, metrics
 
 
 def expert_metrics(modalities: tuple[Modality, ...], belief: Belief) -> dict[str, Array]:
-    """Mean standard deviation of each expert, and how well each two agree."""
+    """Mean standard deviation of each expert where it was fused, and how well each two agree."""
     names = [m.name for m in modalities]
     means = belief.means.reshape(len(names), -1, belief.means.shape[-1])
     agreement = expert_agreement(means, belief.available.reshape(len(names), -1))
     metrics = {}
     for i, first in enumerate(names):
-        metrics[f"expert_std/{first}"] = belief.stds[i].mean()
+        mask = belief.available[i]
+        total = jnp.where(mask[..., None], belief.stds[i], 0.0).sum()
+        metrics[f"expert_std/{first}"] = total / jnp.maximum(mask.sum() * belief.stds.shape[-1], 1)
         for j in range(i + 1, len(names)):
             metrics[f"agreement/{first}_{names[j]}"] = agreement[i, j]
     return metrics

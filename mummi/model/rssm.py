@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from mummi.config import ModelConfig
-from mummi.model.networks import GRU, MLP, elu
+from mummi.model.networks import GRU, MLP, Layers
 
 
 class State(NamedTuple):
@@ -35,7 +35,7 @@ class Cell(nn.Module):
     def setup(self):
         c = self.config
         gaussian = {"outputs": 2 * c.stoch, "activation": c.activation, "dtype": self.dtype}
-        self.inputs = MLP(0, 0, c.hidden, dtype=self.dtype)
+        self.inputs = Layers((c.hidden,), c.activation, c.norm, self.dtype)
         self.gru = GRU(c.deter, self.dtype)
         self.prior_net = MLP(1, c.hidden, norm=c.norm, **gaussian)
         self.posterior_net = MLP(1, c.hidden, norm=c.norm, **gaussian)
@@ -46,7 +46,7 @@ class Cell(nn.Module):
 
     def prior(self, state: State, action, noise) -> State:
         """p(s^c | h) after ``action`` [..., A]; ``noise`` [..., S] draws the sample."""
-        x = elu(self.inputs(jnp.concatenate([state.stoch, action], -1)))
+        x = self.inputs(jnp.concatenate([state.stoch, action], -1))
         deter = self.gru(state.deter, x)
         return self._gaussian(deter, self.prior_net(deter), noise)
 
@@ -61,7 +61,7 @@ class Cell(nn.Module):
     def _gaussian(self, deter, raw, noise) -> State:
         mean, raw_std = jnp.split(raw, 2, -1)
         std = jax.nn.softplus(raw_std) + self.config.min_std
-        return State(deter, mean + std * noise, mean, std)
+        return State(deter=deter, stoch=mean + std * noise, mean=mean, std=std)
 
 
 class RSSM:
@@ -88,7 +88,7 @@ class RSSM:
         """The state before the first observation: zeros, [batch, ...]."""
         deter = jnp.zeros((batch, self.config.deter))
         stoch = jnp.zeros((batch, self.config.stoch))
-        return State(deter, stoch, stoch, jnp.ones_like(stoch))
+        return State(deter=deter, stoch=stoch, mean=stoch, std=jnp.ones_like(stoch))
 
     def observe_step(self, params, state: State, action, is_first, evidence, blind, noise):
         """Prior and posterior of one step; ``is_first`` [B] forgets the state and the action."""

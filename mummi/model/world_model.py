@@ -9,10 +9,10 @@ from jaxtyping import Array, Bool, Float
 from mummi.config import METHODS, ModelConfig
 from mummi.modality import Modality
 from mummi.model.augmentation import shift_sensors
-from mummi.model.losses import balanced_kl, gaussian_kl, reconstruction
+from mummi.model.losses import balanced_kl, gaussian_kl, reconstruction, sampled_kl
 from mummi.model.networks import MLP
-from mummi.model.objectives import OBJECTIVES
-from mummi.model.perception import Belief, Perception
+from mummi.model.objectives import OBJECTIVES, Terms
+from mummi.model.perception import Belief, Features, ProductOfExperts, perception
 from mummi.model.rssm import RSSM, State
 
 
@@ -24,7 +24,9 @@ class WorldModel:
         modalities: the sensors, in the order of fusion.
         action_size: A.
         method: a key of ``mummi.config.METHODS``.
-        dtype: compute type of the layers; distances, losses and states stay float32.
+        dtype: compute type of the hidden layers; their outputs, distances, losses and states stay
+            float32.
+        pace: time units that an agent step lasts, ``Config.pace``.
 
     Raises:
         ValueError: ``config.shift`` is no share.
@@ -37,20 +39,23 @@ class WorldModel:
         action_size: int,
         method: str = "mummi",
         dtype=jnp.float32,
+        pace: float = 1.0,
     ):
         if not 0 <= config.shift <= 0.5:
             raise ValueError(f"model.shift is {config.shift}; it must be 0 to 0.5 of a picture")
         self.config = config
         self.modalities = modalities
+        self.pace = pace
         fusion, objective = METHODS[method]
         head = {"activation": config.activation, "norm": config.norm, "dtype": dtype}
-        self.perception = Perception(config, modalities, fusion, dtype)
+        self.perception = perception(fusion, config, modalities, dtype)
         self.objective = OBJECTIVES[objective](config, modalities, dtype)
         self.rssm = RSSM(config, action_size, dtype)
         self.reward = MLP(config.reward_layers, config.reward_units, 1, output_scale=0.0, **head)
         self.continuation = MLP(config.reward_layers, config.reward_units, 1, **head)
         self.action = MLP(1, config.hidden, action_size, **head)
-        self.has_fused_prior = config.fused_prior and self.perception.gaussian
+        gaussian = isinstance(self.perception, ProductOfExperts)
+        self.has_fused_prior = config.fused_prior and gaussian
         self.fused_prior = MLP(1, config.hidden, 2 * config.fused, **head)
 
     def init(self, key: Array) -> dict:
@@ -59,8 +64,8 @@ class WorldModel:
         keys = iter(jax.random.split(key, 7))
         params = self.perception.init(next(keys))
         values = {m.name: jnp.zeros((1, *m.shape), m.dtype) for m in self.modalities}
-        there = {m.name: jnp.ones(1, bool) for m in self.modalities}
-        belief = self.perceive(params, values, there, key)
+        available = {m.name: jnp.ones(1, bool) for m in self.modalities}
+        belief = self.perceive(params, values, available, key)
         feature = jnp.zeros((1, c.deter + c.stoch))
         params["rssm"] = self.rssm.init(next(keys), self.perception.evidence(belief)[0])
         params |= self.objective.init(next(keys), feature, belief)
@@ -72,7 +77,9 @@ class WorldModel:
             params["action"] = self.action.init(next(keys), belief.mean)
         return params
 
-    def perceive(self, params: dict, values, available, key: Array, keep=None) -> Belief:
+    def perceive(
+        self, params: dict, values, available, key: Array | None, keep=None
+    ) -> Belief | Features:
         """What the sensors say; see ``Perception.perceive``."""
         return self.perception.perceive(params, values, available, key, keep)
 
@@ -90,7 +97,7 @@ class WorldModel:
         )[1]
 
     def predict_reward(self, params, feature: Float[Array, "*batch F"]) -> Array:
-        """Expected reward times ``reward_scale``, [...]."""
+        """Expected reward of a time unit times ``reward_scale``, [...]."""
         return self.reward.apply(params["reward"], feature)[..., 0]
 
     def predict_continue(self, params, feature: Float[Array, "*batch F"]) -> Array:
@@ -123,53 +130,92 @@ class WorldModel:
         Returns:
             The loss, and the posteriors [B, T, ...] with scalar metrics.
         """
-        c = self.config
-        size = batch["is_first"].shape
         fuse_key, state_key, hide_key = jax.random.split(key, 3)
-        keep = self.hide(hide_key, *size) if c.drop > 0 else None
-        if c.shift:
-            shift_key = jax.random.fold_in(key, 3)
-            moved = shift_sensors(batch["values"], self.modalities, shift_key, c.shift)
-            batch = {**batch, "values": moved}
+        shift_key = jax.random.fold_in(key, 3)
+        batch = self.shift(batch, shift_key)
+        keep = self.hide(hide_key, *batch["is_first"].shape) if self.config.drop > 0 else None
         belief = self.perceive(params, batch["values"], batch["available"], fuse_key, keep)
         evidence, blind = self.perception.evidence(belief)
         prior, posterior = self.rssm.observe(
             params["rssm"], evidence, blind, batch["action"], batch["is_first"], state_key
         )
-        feature = posterior.feature
-        losses, metrics = self.objective.terms(params, batch, belief, feature)
-
-        kl, metrics["kl"] = balanced_kl(
-            (posterior.mean, posterior.std), (prior.mean, prior.std), c.kl_balance, c.free_nats
-        )
-        losses["kl"] = c.kl_weight * kl
-        if self.has_fused_prior:
-            raw = self.fused_prior.apply(params["fused_prior"], posterior.stoch)
-            mean, std = jnp.split(raw, 2, -1)
-            std = jax.nn.softplus(std) + c.min_std
-            kl = gaussian_kl(belief.mean, belief.std, mean, std).mean()
-            losses["kl_fused"] = c.kl_weight * kl
-
-        if c.action_weight:
-            # Of s^f, which knows this step's sensors alone: a state that knows the actions before
-            # could repeat them without looking.
-            guess = self.action.apply(params["action"], belief.mean[:, :-1])
-            known = ~batch["is_first"][:, 1:]
-            loss, metrics["action_error"] = reconstruction(guess, batch["action"][:, 1:], known)
-            losses["action"] = c.action_weight * loss
-
-        # The reward of a first step is no outcome of an action, and imagination never asks for it.
-        known = 1.0 - batch["is_first"].astype(jnp.float32)
-        error = self.predict_reward(params, feature) - c.reward_scale * batch["reward"]
-        metrics["reward_error"] = (known * jnp.square(error)).sum() / jnp.maximum(known.sum(), 1)
-        losses["reward"] = c.reward_weight * 0.5 * metrics["reward_error"]
-        logit = self.continuation.apply(params["continuation"], feature)[..., 0]
-        ended = batch["is_terminal"].astype(jnp.float32)
-        entropy = jax.nn.softplus(logit) - (1.0 - ended) * logit
-        losses["continue"] = c.continue_weight * entropy.mean()
-
+        parts = [
+            self.objective.terms(params, batch, belief, posterior.feature),
+            self.kl_terms(prior, posterior),
+            self.fused_kl_terms(params, belief, posterior),
+            self.action_terms(params, batch, belief),
+            self.reward_terms(params, batch, posterior.feature),
+            self.continuation_terms(params, batch, posterior.feature),
+        ]
+        losses = {name: value for terms, _ in parts for name, value in terms.items()}
+        metrics = {name: value for _, found in parts for name, value in found.items()}
+        assert len(losses) == sum(len(terms) for terms, _ in parts), "two terms have one name"
+        assert all(value.shape == () for value in (losses | metrics).values())
         metrics |= {f"loss/{name}": value for name, value in losses.items()}
         metrics["posterior_std"] = posterior.std.mean()
         metrics["prior_std"] = prior.std.mean()
         metrics["missing"] = 1.0 - belief.available.mean()
         return sum(losses.values()), (posterior, metrics)
+
+    def shift(self, batch: Mapping, key: Array) -> Mapping:
+        """The batch with images and depth maps moved at random, where the config says so."""
+        if not self.config.shift:
+            return batch
+        values = shift_sensors(batch["values"], self.modalities, key, self.config.shift)
+        return {**batch, "values": values}
+
+    def kl_terms(self, prior: State, posterior: State) -> Terms:
+        """KL of q(s^c | s^f, h) and p(s^c | h)."""
+        c = self.config
+        pair = (posterior.mean, posterior.std), (prior.mean, prior.std)
+        loss, kl = balanced_kl(*pair, c.kl_balance, c.free_nats)
+        return {"kl": c.kl_weight * loss}, {"kl": kl}
+
+    def fused_kl_terms(self, params, belief: Belief | Features, posterior: State) -> Terms:
+        """What the joint KL of s^f and s^c has beside that of s^c: of q(s^f | x) and p(s^f | s^c).
+
+        The prior depends on a sample of s^c that was drawn given the sample of s^f, so that it is
+        this sample that both densities are of (eq. 9, 11 and 17). Without a sample of s^f the
+        closed form stands in.
+        """
+        if not self.has_fused_prior:
+            return {}, {}
+        raw = self.fused_prior.apply(params["fused_prior"], posterior.stoch)
+        mean, std = jnp.split(raw, 2, -1)
+        std = jax.nn.softplus(std) + self.config.min_std
+        if self.config.sample_fused:
+            kl = sampled_kl(belief.sample, belief.mean, belief.std, mean, std)
+        else:
+            kl = gaussian_kl(belief.mean, belief.std, mean, std)
+        return {"kl_fused": self.config.kl_weight * kl.mean()}, {}
+
+    def action_terms(self, params, batch: Mapping, belief: Belief | Features) -> Terms:
+        """Log-likelihood of the next action, given the sensors of its step.
+
+        Of s^f, which knows this step's sensors alone: a state that knows the actions before could
+        repeat them without looking.
+        """
+        if not self.config.action_weight:
+            return {}, {}
+        guess = self.action.apply(params["action"], belief.mean[:, :-1])
+        known = ~batch["is_first"][:, 1:]
+        loss, error = reconstruction(guess, batch["action"][:, 1:], known)
+        return {"action": self.config.action_weight * loss}, {"action_error": error}
+
+    def reward_terms(self, params, batch: Mapping, feature: Float[Array, "B T F"]) -> Terms:
+        """Log-likelihood of the reward of a time unit, with unit variance.
+
+        The reward of a first step is no outcome of an action, and imagination never asks for it.
+        """
+        known = 1.0 - batch["is_first"].astype(jnp.float32)
+        target = self.config.reward_scale / self.pace * batch["reward"]
+        square = known * jnp.square(self.predict_reward(params, feature) - target)
+        error = square.sum() / jnp.maximum(known.sum(), 1)
+        return {"reward": self.config.reward_weight * 0.5 * error}, {"reward_error": error}
+
+    def continuation_terms(self, params, batch: Mapping, feature: Float[Array, "B T F"]) -> Terms:
+        """Cross-entropy of whether the task went on."""
+        logit = self.continuation.apply(params["continuation"], feature)[..., 0]
+        ended = batch["is_terminal"].astype(jnp.float32)
+        entropy = jax.nn.softplus(logit) - (1.0 - ended) * logit
+        return {"continue": self.config.continue_weight * entropy.mean()}, {}

@@ -1,5 +1,6 @@
 """The folder of a run: what it was, so that it can be resumed, evaluated and deployed."""
 
+import contextlib
 import dataclasses
 import pathlib
 import types
@@ -13,36 +14,8 @@ from mummi.modality import Modality
 from mummi.runs.files import atomic
 from mummi.runs.names import closest
 
-FORMAT = 1
-PLACES = {"devices", "coordinator", "processes", "process"}
-"""Settings that say where a run computes."""
-FREE = PLACES | {
-    "steps",
-    "logdir",
-    "envs",
-    "evaluate_every",
-    "evaluate_episodes",
-    "log_every",
-    "checkpoint_every",
-    "bfloat16",
-    "replay_memory",
-    "replay_device",
-    "updates_per_call",
-}
-"""Settings that may change between a run and its resumption."""
-LATER = PLACES | {
-    "env",
-    "prefill_from",
-    "demonstration_share",
-    "pretrain",
-    "replay_memory",
-    "replay_device",
-    "updates_per_call",
-    "behavior.cloning",
-    "model.action_weight",
-    "model.shift",
-}
-"""Settings that files of earlier versions lack; such a run has their defaults."""
+FORMAT = 2
+"""Version of ``config.yaml``, of the settings and of the networks that they describe."""
 UNSET = "the default"
 """Stands for an entry of a mapping that is not there."""
 
@@ -81,7 +54,7 @@ def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
         if name not in hints:
             raise ValueError(f"unknown config field {where + name!r}{closest(name, hints)}")
     for name in hints:
-        if name not in values and where + name not in LATER:
+        if name not in values:
             raise ValueError(f"config field {where + name!r} is missing")
     return kind(**{n: _convert(hints[n], v, where + n) for n, v in values.items()})
 
@@ -89,32 +62,34 @@ def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
 def _convert(hint, value, where: str):
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where + ".")
+    try:
+        return _fit(hint, value)
+    except TypeError:
+        right = f"no {hint if typing.get_origin(hint) else hint.__name__}"
+        if typing.get_origin(hint) is typing.Literal:
+            right = f"none of {', '.join(map(repr, typing.get_args(hint)))}"
+        raise ValueError(f"config field {where!r} is {value!r}, which is {right}") from None
+
+
+def _fit(hint, value):
+    """``value`` as YAML holds it, as the type ``hint``; a TypeError where it is none."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        valid = value in arguments
-    elif origin in (types.UnionType, typing.Union):
-        valid = value is None or _is_number(value)
-    elif origin is tuple:
-        valid = isinstance(value, list) and all(isinstance(x, arguments[0]) for x in value)
-        value = tuple(value) if valid else value
-    elif origin is dict:
-        number = arguments[1] is float
-        valid = isinstance(value, dict) and (not number or all(map(_is_number, value.values())))
-    elif hint is float:
-        valid = _is_number(value)
-        value = float(value) if valid else value
-    else:
-        valid = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-    if not valid:
-        right = f"no {hint if origin else hint.__name__}"
-        if origin is typing.Literal:
-            right = f"none of {', '.join(map(repr, arguments))}"
-        raise ValueError(f"config field {where!r} is {value!r}, which is {right}")
-    return value
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool)
+    if hint is object or (origin is typing.Literal and value in arguments):
+        return value
+    if origin in (types.UnionType, typing.Union):
+        # The type that it has already is preferred: an integer is also a float.
+        for member in sorted(arguments, key=lambda member: type(value) is not member):
+            with contextlib.suppress(TypeError):
+                return _fit(member, value)
+    elif origin is tuple and isinstance(value, list):
+        return tuple(_fit(arguments[0], x) for x in value)
+    elif origin is dict and isinstance(value, dict):
+        return {_fit(arguments[0], k): _fit(arguments[1], v) for k, v in value.items()}
+    elif hint is float and type(value) is int:
+        return float(value)
+    elif origin is None and type(value) is hint:
+        return value
+    raise TypeError
 
 
 def save(logdir, run: Run) -> None:
@@ -147,14 +122,16 @@ def load(logdir) -> Run:
     try:
         content = yaml.safe_load(path.read_text())
         if content["format"] != FORMAT:
-            raise ValueError(f"has format {content['format']!r}; this version reads {FORMAT}")
+            raise ValueError(
+                f"it is of format {content['format']!r} and this version of mummi reads {FORMAT}, "
+                "whose settings and networks differ: train anew, or use the version that wrote it"
+            )
         modalities = tuple(
-            # Files of earlier versions do not say what cannot fail.
-            Modality(m["name"], m["kind"], tuple(m["shape"]), m.get("can_fail", True))
+            Modality(m["name"], m["kind"], tuple(m["shape"]), m["can_fail"])
             for m in content["modalities"]
         )
         config, action_size = from_dict(Config, content["config"]), int(content["action_size"])
-        return Run(config, modalities, action_size, content.get("script"))
+        return Run(config, modalities, action_size, content["script"])
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error
 
@@ -211,11 +188,9 @@ def differences(before, after, where: str = ""):
     if isinstance(before, dict):
         pairs = {n: (before.get(n, UNSET), after.get(n, UNSET)) for n in before | after}
     else:
-        names = [field.name for field in dataclasses.fields(before)]
-        pairs = {n: (getattr(before, n), getattr(after, n)) for n in names}
+        fixed = [f.name for f in dataclasses.fields(before) if not f.metadata.get("free")]
+        pairs = {n: (getattr(before, n), getattr(after, n)) for n in fixed}
     for name, (old, new) in pairs.items():
-        if not where and name in FREE:
-            continue
         mappings = isinstance(old, dict) and isinstance(new, dict)
         if dataclasses.is_dataclass(old) or mappings:
             yield from differences(old, new, f"{where}{name}.")

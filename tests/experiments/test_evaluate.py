@@ -17,8 +17,9 @@ from envs.processes.parallel import ParallelEnvironments
 from experiments import evaluate
 from experiments.evaluation.rollout import Result, agent_actor, evaluation_seeds, rollout
 from experiments.evaluation.video import PANEL, panels
-from mummi.agent import Agent, Policy
+from mummi.agent import Agent
 from mummi.modality import Modality
+from mummi.policy import Policy
 from mummi.presets import preset
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer

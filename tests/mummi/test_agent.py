@@ -7,12 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mummi import load_policy
-from mummi.agent import Agent, AgentState, Parameters, Policy, nest
+from mummi.agent import Agent, AgentState, Parameters, nest
 from mummi.config import MPCConfig
-from mummi.modality import Modality
-from mummi.runs import record as run
-from mummi.runs.checkpoint import Checkpointer
+from mummi.model.rssm import State
 from tests.support.small import (
     ACTION_SIZE,
     MODALITIES,
@@ -156,78 +153,19 @@ def test_each_step_of_acting_draws_anew_and_the_same_step_draws_the_same(agent):
     assert carry.count == 1 and (first != second).all()
 
 
-def observation(seed=0):
-    values, _ = observations(1, seed)
-    return {name: value[0] for name, value in values.items()}
-
-
-def test_the_policy_is_the_agents_mode_step_by_step(agent):
-    params = parameters(agent)
-    policy = Policy(agent, params, seed=3)
-    assert (policy.modalities, policy.action_size) == (MODALITIES, ACTION_SIZE)
-    for _ in range(2):
-        carry = agent.start(1)
-        for t in range(3):
-            values = observation(t)
-            if t == 1:
-                del values["rgb"]
-            found = policy(values)
-            padded = observation(t) | values
-            there = {name: np.array([name in values]) for name in NAMES}
-            action, carry = agent.act(
-                params,
-                carry,
-                {name: value[None] for name, value in padded.items()},
-                there,
-                np.array([t == 0]),
-                jax.random.PRNGKey(3),
-                explore=False,
-            )
-            np.testing.assert_array_equal(found, action[0])
-            assert found.shape == (ACTION_SIZE,) and found.dtype == np.float32
-        policy.reset()
-
-
-@pytest.mark.parametrize(
-    ("changes", "available", "message"),
-    [
-        ({"tactil": np.zeros(2)}, None, "unknown modality 'tactil'; this policy has rgb, depth"),
-        ({}, {"tactil": True}, "unknown modality 'tactil'; this policy has rgb, depth"),
-        ({"touch": np.zeros(3)}, None, r"modality 'touch' has shape \(3,\), not \(2,\)"),
-        ({"touch": None}, {"touch": True}, "'touch' is said to be available without a value"),
-        ({"rgb": np.ones((8, 8, 3))}, None, "modality 'rgb' has dtype float64, not uint8"),
-    ],
-)
-def test_the_policy_names_an_input_that_does_not_fit(agent, changes, available, message):
-    values = observation() | changes
-    values = {name: value for name, value in values.items() if value is not None}
-    with pytest.raises(ValueError, match=message):
-        Policy(agent, parameters(agent))(values, available)
-
-
-def test_a_policy_ignores_a_value_that_is_said_to_be_missing(agent):
-    params = parameters(agent)
-    values = observation()
-    hidden = Policy(agent, params)(values | {"touch": np.full(2, np.nan)}, {"touch": False})
-    del values["touch"]
-    np.testing.assert_array_equal(hidden, Policy(agent, params)(values))
-
-
-def test_the_policy_of_a_run_is_the_trained_agents(agent, tmp_path):
-    state = fresh(agent)
-    run.save(tmp_path, run.Run(CONFIG, MODALITIES, ACTION_SIZE))
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        load_policy(tmp_path)
-    Checkpointer(tmp_path / "checkpoints").save(7, state, {})
-    loaded = load_policy(tmp_path, seed=5)
-    trained = Policy(agent, Parameters(state.model, state.actor, state.critic), seed=5)
-    for t in range(2):
-        np.testing.assert_array_equal(loaded(observation(t)), trained(observation(t)))
-
-
-def test_a_folder_that_is_no_run_has_no_policy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no run"):
-        load_policy(tmp_path)
+def test_imagination_knows_which_of_its_starts_ended_the_task(agent):
+    number = jnp.arange(8.0).reshape(2, 4, 1)
+    posterior = State(deter=number, stoch=number, mean=number, std=number)
+    ended = jnp.array([[0, 1, 0, 0], [1, 0, 0, 1]], bool)
+    starts, terminal = agent._starts(posterior, ended, KEY)
+    assert len(terminal) == CONFIG.behavior.starts == 5
+    expected = np.ravel(ended)[np.asarray(starts.deter[:, 0], int)]
+    np.testing.assert_array_equal(terminal, expected)
+    assert 0 < terminal.sum() < 5
+    everything = replace(CONFIG, behavior=replace(CONFIG.behavior, starts=0))
+    starts, terminal = Agent(everything, MODALITIES, 2)._starts(posterior, ended, KEY)
+    np.testing.assert_array_equal(starts.mean[:, 0], np.arange(8))
+    np.testing.assert_array_equal(terminal, np.ravel(ended))
 
 
 def test_the_flat_keys_of_the_replay_nest_by_sensor():
@@ -238,9 +176,3 @@ def test_the_flat_keys_of_the_replay_nest_by_sensor():
         "available": {"rgb": two},
         "reward": four,
     }
-
-
-def test_an_agent_without_images_acts():
-    touch = (Modality("touch", "vector", (2,)),)
-    agent = Agent(CONFIG, touch, 1)
-    assert Policy(agent, parameters(agent))({"touch": np.zeros(2)}).shape == (1,)

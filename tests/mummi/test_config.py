@@ -5,9 +5,11 @@ import inspect
 import re
 import typing
 
+import jax
 import pytest
 
 from envs import tasks
+from mummi.agent import Agent
 from mummi.config import BehaviorConfig, Config, ModelConfig, MPCConfig, Preset
 from mummi.modality import Modality
 from mummi.presets import PRESETS, preset
@@ -50,6 +52,43 @@ def test_a_preset_is_complete_for_every_task(name, task):
         config.seed = 1
 
 
+VECTORS = {"touch": 2, "vector": 4, "laser": 2, "x": 1, "y": 1, "proprio": 28, "force": 6}
+EMBEDDINGS = {"embedding": 8, "instruction": 384}
+TABLE = "workspace_rgb robot_rgb workspace_depth robot_depth proprio force"
+SENSORS = {
+    "walker_walk": "rgb depth touch",
+    "table_wiping": TABLE,
+    "libero_goal": "agentview_rgb wrist_rgb instruction proprio",
+    "toy_laser_camera": "laser camera",
+    "toy_x_y": "x y",
+    "dummy": "image depth vector embedding",
+}
+
+
+def sensor(name: str, size: int) -> Modality:
+    if name in VECTORS:
+        return Modality(name, "vector", (VECTORS[name],))
+    if name in EMBEDDINGS:
+        return Modality(name, "embedding", (EMBEDDINGS[name],))
+    kind = "depth" if name.endswith("depth") else "image"
+    return Modality(name, kind, (size, size, 1 if kind == "depth" else 3))
+
+
+@pytest.mark.parametrize("task", SENSORS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_starts_with_the_sensors_of_every_task(name, task):
+    config = preset(name, task)
+    modalities = tuple(sensor(n, config.image_size) for n in SENSORS[task].split())
+    state = jax.eval_shape(Agent(config, modalities, 2).init, 0)
+    assert {f"sensor_{m.name}" for m in modalities} <= set(state.model)
+
+
+@pytest.mark.parametrize("field", ["action_repeat", "time_unit"])
+def test_steps_without_length_are_refused(field):
+    with pytest.raises(ValueError, match=f"{field} is 0; it must be 1 or more"):
+        Config(**{field: 0})
+
+
 def test_an_unknown_preset_names_those_there_are():
     with pytest.raises(ValueError, match="unknown preset 'lapto'; presets are paper, published"):
         preset("lapto", "walker_walk")
@@ -64,7 +103,7 @@ def test_the_dmc_prefix_changes_no_setting_but_the_name():
 def test_the_published_preset_is_the_public_code_where_it_differs():
     model = preset("published", "walker_walk").model
     assert (model.fusion, model.nce, model.prediction) == ("published", "published", "relu_layer")
-    assert model.nce_weights == {"touch": 0.001}
+    assert model.nce_weights == {"vector": 0.001}
     assert not model.sample_fused and not model.fused_prior
 
 

@@ -14,6 +14,7 @@ import scipy.stats
 from mummi.control.behavior import LONGEST_OPTION, Behavior, Option, bound, lambda_return
 from mummi.model.rssm import State
 from mummi.model.world_model import WorldModel
+from mummi.presets import preset
 from tests.support.small import ACTION_SIZE, MODALITIES, random_parameters, small_config
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -121,11 +122,14 @@ def test_imagination_is_a_loop_of_policy_and_prior():
             state = model.rssm.imagine_step(model_params["rssm"], state, action, noise[t])
 
 
+ALIVE = jnp.zeros(N, bool)
+
+
 def loss_of(behavior, model_params, slow, scale=1.0):
     start = start_states(behavior)
 
-    def loss(actor, critic):
-        return behavior.loss(actor, critic, slow, model_params, start, scale, KEY)
+    def loss(actor, critic, terminal=ALIVE):
+        return behavior.loss(actor, critic, slow, model_params, start, terminal, scale, KEY)
 
     return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
 
@@ -178,6 +182,91 @@ def test_the_actors_gradient_is_that_of_the_weighted_returns_and_the_entropy():
     expected = jax.jit(jax.grad(loss))(actor)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_nothing_is_learned_from_imagining_on_after_the_end():
+    behavior, model_params, actor, critic = build()
+    function = loss_of(behavior, model_params, critic)
+    ended = np.zeros((N, N), bool)
+    np.fill_diagonal(ended, True)
+    (whole, _), gradient = function(actor, critic, ALIVE)
+    # The loss is a mean over the starts, so that each leaves it with its own part.
+    lost = [function(actor, critic, jnp.asarray(terminal)) for terminal in ended]
+    np.testing.assert_allclose(sum(whole - loss for (loss, _), _ in lost), whole, rtol=1e-4)
+    assert all(abs(whole - loss) > 1e-6 for (loss, _), _ in lost)
+    parts = [jax.tree.map(jnp.subtract, gradient, part) for _, part in lost]
+    total = jax.tree.map(lambda *x: sum(x), *parts)
+    for a, b in zip(jax.tree.leaves(total), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    (nothing, _), gradient = function(actor, critic, ~ALIVE)
+    assert nothing == 0 and leaves_all_zero(gradient)
+
+
+TIMES = [("walker_walk", "laptop"), ("walker_walk", "paper"), ("finger_spin", "laptop")]
+
+
+@pytest.mark.parametrize(("task", "name"), [*TIMES, ("libero_goal", "laptop")])
+def test_another_action_repeat_changes_neither_the_horizon_nor_the_return(task, name):
+    settings = preset(name, task)
+    found, horizons = [], []
+    for repeat in (1, 2, 4, 8):
+        config = replace(settings, action_repeat=repeat)
+        sizes = small_config(name).model
+        model = replace(sizes, reward_scale=config.model.reward_scale)
+        world = WorldModel(model, MODALITIES, ACTION_SIZE, pace=config.pace)
+        behavior = Behavior(config.behavior, world, ACTION_SIZE)
+        # The reward head's target for a step that summed 0.7 over its control steps.
+        target = model.reward_scale / world.pace * 0.7 * repeat
+        steps = 8_000 // repeat
+        reward = jnp.full(steps, behavior.duration * target)
+        discount = jnp.full(steps, behavior.discount)
+        found.append([target, returns(reward, jnp.zeros(steps), discount, 1.0)[0]])
+        horizons.append(-repeat / np.log(behavior.discount))
+    np.testing.assert_allclose(found, [found[0]] * 4, rtol=1e-3)
+    np.testing.assert_allclose(horizons, horizons[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "discount", "scale"),
+    [
+        ("walker_run", "paper", 0.99, 1.0),
+        ("table_wiping", "published", 0.99, 1.0),
+        ("libero_goal", "paper", 0.99, 1.0),
+        ("cup_catch", "modern", 0.99, 0.5),
+        ("libero_goal", "modern", 0.99, 1.0),
+        ("walker_stand", "laptop", 0.97, 0.25),
+        ("finger_spin", "laptop", 0.98, 0.5),
+        ("toy_x_y", "debug", 0.98, 0.5),
+        ("libero_goal/3", "laptop", 0.98, 1.0),
+    ],
+)
+def test_at_its_own_action_repeat_a_preset_has_the_discount_and_scale_that_it_names(
+    task, name, discount, scale
+):
+    config = preset(name, task)
+    world = WorldModel(small_config().model, MODALITIES, ACTION_SIZE, pace=config.pace)
+    behavior = Behavior(config.behavior, world, ACTION_SIZE)
+    assert (behavior.discount, behavior.duration) == (discount, 1.0)
+    assert config.model.reward_scale / world.pace == scale
+
+
+def test_without_a_discount_a_step_is_worth_as_much_as_it_is_long():
+    world = WorldModel(small_config().model, MODALITIES, ACTION_SIZE, pace=2.0)
+    config = replace(small_config().behavior, discount=1.0)
+    assert Behavior(config, world, ACTION_SIZE).duration == 2.0
+    with pytest.raises(ValueError, match=r"behavior\.discount is 1\.5; it must be 0 to 1"):
+        Behavior(replace(config, discount=1.5), world, ACTION_SIZE)
+
+
+def test_a_value_near_150_is_not_rounded_in_bfloat16():
+    model = WorldModel(small_config().model, MODALITIES, ACTION_SIZE, dtype=jnp.bfloat16)
+    behavior = Behavior(small_config().behavior, model, ACTION_SIZE, jnp.bfloat16)
+    _, critic = random_parameters(behavior.init, 1)
+    layers = critic["params"]
+    last = max(layers)
+    biased = {"params": layers | {last: layers[last] | {"bias": jnp.array([150.0])}}}
+    value = behavior.value(biased, jax.random.normal(KEY, (512, 8)))
+    assert 100 < value.mean() < 200 and len(np.unique(value)) > 500
 
 
 @pytest.mark.parametrize("name", ["debug", "paper"])

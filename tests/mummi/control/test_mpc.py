@@ -32,6 +32,7 @@ class LinearWorld(WorldModel):
         config = small_config().model
         self.config = replace(config, deter=SIZE, stoch=SIZE)
         self.rssm = self
+        self.pace = 1.0
         self.goal = goal
 
     def imagine_step(self, params, state, action, noise):

@@ -209,6 +209,33 @@ def test_gaussian_kl_is_the_integral_of_its_definition():
     np.testing.assert_allclose(losses.gaussian_kl(*posterior, *prior), expected, rtol=1e-4)
 
 
+def gaussian_kl_of_joints(mean_q, cov_q, mean_p, cov_p):
+    """KL of two Gaussians with full covariances, in closed form."""
+    inverse, difference = np.linalg.inv(cov_p), mean_p - mean_q
+    trace = np.trace(inverse @ cov_q) + difference @ inverse @ difference - len(mean_q)
+    return 0.5 * (trace + np.log(np.linalg.det(cov_p) / np.linalg.det(cov_q)))
+
+
+def test_the_sampled_kl_completes_the_kl_of_the_joint_where_the_prior_follows_the_sample():
+    # q(f) = N(.5, .8^2), q(c | f) = N(1.2 f - .3, .4^2); p(c) = N(.2, 1), p(f | c) = N(.7 c, .5^2).
+    m, v, a, b, w = 0.5, 0.8, 1.2, -0.3, 0.4
+    centre, d, r = 0.2, 0.7, 0.5
+    cov_q = np.array([[v**2, a * v**2], [a * v**2, a**2 * v**2 + w**2]])
+    cov_p = np.array([[d**2 + r**2, d], [d, 1.0]])
+    expected = gaussian_kl_of_joints(
+        np.array([m, a * m + b]), cov_q, np.array([d * centre, centre]), cov_p
+    )
+    noise = np.random.default_rng(0).normal(size=(2, 400_000, 1)).astype(np.float32)
+    f = m + v * noise[0]
+    c = a * f + b + w * noise[1]
+    fused = losses.sampled_kl(f, m, v, d * c, r)
+    combined = losses.gaussian_kl(a * f + b, w, centre, 1.0)
+    np.testing.assert_allclose((fused + combined).mean(), expected, atol=0.02)
+    # The closed form takes c as drawn apart from f, and is far off.
+    apart = losses.gaussian_kl(m, v, d * c, r) + combined
+    assert abs(apart.mean() - expected) > 0.5
+
+
 @pytest.mark.parametrize("balance", [None, 0.8])
 def test_the_kl_loss_is_the_average_kl_above_the_free_nats(balance):
     posterior, prior = gaussians()

@@ -14,6 +14,7 @@ from mummi.model.networks import (
     ConvTranspose,
     ImageDecoder,
     ImageEncoder,
+    Layers,
     VectorEncoder,
     convolution,
     convolution_as_product,
@@ -149,15 +150,50 @@ def test_an_image_smaller_than_a_kernel_names_the_layer_and_the_way_out():
 
 
 @pytest.mark.parametrize("layers", [0, 2])
-def test_an_mlp_computes_in_bfloat16_and_returns_float32(layers):
+def test_the_hidden_layers_of_an_mlp_compute_in_bfloat16_and_its_output_in_float32(layers):
     def run(dtype):
         mlp = MLP(layers, 8, 3, norm=True, dtype=dtype)
         return mlp.init_with_output(KEY, image(4, 5))[0]
 
     exact, rounded = run(jnp.float32), run(jnp.bfloat16)
     assert exact.dtype == rounded.dtype == jnp.float32
-    assert (exact != rounded).any()
+    assert (exact != rounded).any() == (layers > 0)
     np.testing.assert_allclose(exact, rounded, rtol=0.1, atol=0.1)
+
+
+def test_an_output_near_150_tells_512_inputs_apart_in_bfloat16():
+    mlp, x = MLP(2, 32, 1, dtype=jnp.bfloat16), image(512, 8)
+    layers = random_parameters(lambda key: mlp.init(key, x))["params"]
+    layers["Dense_2"] = {"kernel": 10 * layers["Dense_2"]["kernel"], "bias": jnp.array([150.0])}
+    outputs = np.asarray(mlp.apply({"params": layers}, x))
+    assert len(np.unique(outputs)) == 512
+    assert len(np.unique(outputs.astype(jnp.bfloat16))) < 200
+
+
+def test_a_decoders_pixels_near_150_are_not_rounded_in_bfloat16():
+    decoder = ImageDecoder((3, 3, 1), *PATCH_DECODER, jnp.bfloat16)
+    layers = random_parameters(lambda key: decoder.init(key, image(64, 5)))["params"]
+    layers["ConvTranspose_2"]["bias"] = jnp.array([150.0])
+    pixels = np.asarray(decoder.apply({"params": layers}, image(64, 5)))
+    assert pixels.dtype == np.float32
+    # A bfloat16 between 128 and 256 is a whole number.
+    assert (pixels != np.round(pixels)).mean() > 0.99
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu", "silu"])
+def test_a_layer_normalises_and_activates_what_its_linear_map_gives(activation):
+    x = image(4, 5)
+    layers = Layers((6, 3), activation, norm=True)
+    params = random_parameters(lambda key: layers.init(key, x))["params"]
+    expected = np.asarray(x, np.float64)
+    for i in range(2):
+        linear = expected @ np.asarray(params[f"Dense_{i}"]["kernel"], np.float64)
+        linear = linear + np.asarray(params[f"Dense_{i}"]["bias"], np.float64)
+        size = np.sqrt(np.square(linear).mean(-1, keepdims=True) + 1e-6)
+        normal = linear / size * np.asarray(params[f"RMSNorm_{i}"]["scale"], np.float64)
+        expected = np.asarray(getattr(jax.nn, activation)(normal), np.float64)
+    found = layers.apply({"params": params}, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_mlp_without_hidden_layers_is_linear():

@@ -12,6 +12,7 @@ import scipy.stats
 from mummi.modality import Modality
 from mummi.model.losses import info_nce
 from mummi.model.networks import preprocess
+from mummi.model.objectives import ExpertContrast
 from mummi.model.world_model import WorldModel
 from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, random_parameters, small_config
 
@@ -129,7 +130,7 @@ def test_concatenation_sees_zeros_in_place_of_a_missing_value(method):
         there = np.asarray(batch["available"][modality.name])
         value = np.array(batch["values"][modality.name])
         value[~there] = 0
-        expected.append(model.perception.sense(params, modality, jnp.asarray(value))[0])
+        expected.append(model.perception.sense(params, modality, jnp.asarray(value)))
     evidence, blind = model.perception.evidence(belief)
     np.testing.assert_allclose(evidence, np.concatenate(expected, -1), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(blind.ravel(), ~seen(batch))
@@ -146,12 +147,36 @@ def test_a_hidden_sensor_leaves_the_belief_but_stays_a_target_if_asked(method):
         without = {**batch["available"], "rgb": jnp.zeros((2, 4), bool)}
         expected = model.perceive(params, batch["values"], without, KEY)
         np.testing.assert_array_equal(belief.mean, expected.mean)
-        np.testing.assert_array_equal(belief.std, expected.std)
         feature = 0.3 * jnp.ones((2, 4, model.config.deter + model.config.stoch))
         losses = model.objective.terms(params, batch, belief, feature)[0]
         terms[hidden_targets] = {name.rsplit("_")[-1]: value for name, value in losses.items()}
     assert terms[True]["rgb"] > 0 and terms[False]["rgb"] == 0
     assert terms[True]["touch"] == terms[False]["touch"] > 0
+
+
+def test_the_std_of_an_expert_is_counted_where_its_sensor_delivered():
+    batch = make_batch()
+    _, _, belief, _, metrics = compute("mummi", batch)
+    for index, name in enumerate(NAMES):
+        total, count = 0.0, 0
+        for row, step in np.ndindex(batch["available"][name].shape):
+            if batch["available"][name][row, step]:
+                total, count = total + np.asarray(belief.stds[index, row, step]).mean(), count + 1
+        assert 0 < count < batch["available"][name].size
+        np.testing.assert_allclose(metrics[f"expert_std/{name}"], total / count, rtol=1e-4)
+
+
+def test_the_norm_reaches_both_towers_of_cvrl():
+    config = small_config("paper", "cvrl", norm=True).model
+    model = WorldModel(config, MODALITIES, ACTION_SIZE, "cvrl")
+    params = jax.eval_shape(model.init, KEY)
+    for name in ("state_tower", "sensor_tower"):
+        layers = params[name]["params"]
+        for index in range(2):
+            size = layers[f"Dense_{index}"]["bias"].shape
+            assert layers[f"RMSNorm_{index}"]["scale"].shape == size
+    without = jax.eval_shape(build("cvrl")[0].init, KEY)
+    assert set(without["state_tower"]["params"]) == {"Dense_0", "Dense_1"}
 
 
 def test_an_embedding_is_decoded_like_a_vector():
@@ -163,6 +188,21 @@ def test_an_embedding_is_decoded_like_a_vector():
     assert model.objective.decode(params, feature)["instruction"].shape == (2, 3, 9)
 
 
+def test_a_weight_by_kind_counts_for_the_sensors_without_one_of_their_own():
+    weights = {"vector": 0.001, "image": 3.0, "rgb": 5.0}
+    config = small_config("paper", nce_weight=2.0, nce_weights=weights).model
+    batch = make_batch()
+    _, params, belief, feature, metrics = compute("mummi", batch)
+    terms = jax.jit(ExpertContrast(config, MODALITIES).terms)
+    losses, _ = terms(params, batch, belief, feature)
+    for name, weight in (("rgb", 5.0), ("depth", 2.0), ("touch", 0.001)):
+        np.testing.assert_allclose(losses[f"nce_{name}"], weight * metrics[f"nce/{name}"], 1e-4)
+
+
 def test_a_weight_for_an_unknown_sensor_names_it_and_those_there_are():
-    with pytest.raises(ValueError, match="unknown modality 'tactil' in nce_weights; there are rgb"):
+    with pytest.raises(
+        ValueError,
+        match="unknown modality 'tactil' in nce_weights; there are rgb, depth, touch, and the kinds"
+        " image, depth, vector, embedding",
+    ):
         build("mummi", nce_weights=(("tactil", 1.0),))

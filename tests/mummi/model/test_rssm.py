@@ -126,3 +126,17 @@ def test_the_sample_is_the_mean_plus_the_std_times_the_noise():
     np.testing.assert_array_equal(
         imagined.feature, np.concatenate([imagined.deter, imagined.stoch], -1)
     )
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+def test_every_hidden_layer_has_the_activation_and_the_norm_that_are_asked_for(activation):
+    rssm, params, _ = build(activation=activation, norm=True)
+    layers = params["params"]
+    for name in ("inputs", "prior_net", "posterior_net"):
+        assert layers[name]["RMSNorm_0"]["scale"].shape == (rssm.config.hidden,)
+    x = 5 * jax.random.normal(KEY, (64, rssm.config.stoch + ACTION_SIZE))
+    outputs = rssm.cell.apply(params, x, method=lambda cell, x: cell.inputs(x))
+    least = {"relu": 0.0, "elu": -1.0}[activation]
+    assert outputs.min() >= least and (activation == "relu" or outputs.min() < 0)
+    plain = build(activation=activation)[1]["params"]
+    assert not any("RMSNorm_0" in layer for layer in plain.values())

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from mummi.config import METHODS
 from mummi.model.augmentation import shift_sensors
@@ -149,6 +150,20 @@ def test_reward_and_continuation_losses_are_their_negative_log_likelihoods():
     np.testing.assert_allclose(metrics["loss/continue"], -np.log(likelihood).mean(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("pace", [0.5, 2.0])
+def test_the_reward_of_a_time_unit_is_learned_however_long_an_agent_step_is(pace):
+    batch = make_batch()
+    config = small_config("laptop").model
+    feature = jnp.ones((*batch["reward"].shape, config.deter + config.stoch))
+    _, params, _ = build("laptop", "mummi")
+    losses = []
+    for p in (1.0, pace):  # the same task in longer steps: as much more reward in each
+        model = WorldModel(config, MODALITIES, ACTION_SIZE, pace=p)
+        scaled = batch | {"reward": p * batch["reward"]}
+        losses.append(model.reward_terms(params, scaled, feature)[0]["reward"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_hiding_takes_a_random_segment_of_a_share_of_the_sequences():
     model = make_model(drop=0.5)
     time, batch = 7, 4000
@@ -171,18 +186,79 @@ def test_what_cannot_fail_is_never_hidden():
     np.testing.assert_array_equal(keep.all((1, 2)), [False, True, False])
 
 
-def test_the_kl_of_the_fused_belief_goes_to_what_s_c_predicts():
-    model, params, _ = built = build(*PAPER)
-    batch = make_batch()
-    _, posterior, metrics, _ = compute(built, batch)
-    belief = perceive(model, params, batch)
-    raw = np.asarray(model.fused_prior.apply(params["fused_prior"], posterior.stoch))
+def fused_prior(model, params, stoch):
+    """Mean and std of p(s^f | s^c), in NumPy."""
+    raw = np.asarray(model.fused_prior.apply(params["fused_prior"], stoch))
     mean, std = np.split(raw, 2, -1)
-    std = np.log1p(np.exp(std)) + model.config.min_std
+    return mean, np.log1p(np.exp(std)) + model.config.min_std
+
+
+def test_the_kl_of_a_fused_belief_without_a_sample_is_in_closed_form():
+    _, params, _ = built = build(*PAPER)
+    batch = make_batch()
+    posterior = compute(built, batch)[1]
+    model = make_model(*PAPER, sample_fused=False)
+    belief = perceive(model, params, batch)
+    loss = model.fused_kl_terms(params, belief, posterior)[0]["kl_fused"]
+    mean, std = fused_prior(model, params, posterior.stoch)
     ratio = np.square(np.asarray(belief.std) / std)
     distance = np.square((np.asarray(belief.mean) - mean) / std)
     expected = 0.5 * (ratio + distance - 1 - np.log(ratio)).sum(-1).mean()
-    np.testing.assert_allclose(metrics["loss/kl_fused"], expected, rtol=1e-4)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+
+
+def test_the_kl_of_a_sampled_belief_is_of_the_sample_that_the_posterior_has_read():
+    model, params, _ = built = build(*PAPER)
+    batch = make_batch()
+    _, posterior, metrics, _ = compute(built, batch)
+    fuse_key = jax.random.split(KEY, 3)[0]
+    belief = model.perceive(params, batch["values"], batch["available"], fuse_key)
+    sample = np.asarray(belief.sample)
+    own = scipy.stats.norm(np.asarray(belief.mean), np.asarray(belief.std)).logpdf(sample)
+    prior = scipy.stats.norm(*fused_prior(model, params, posterior.stoch)).logpdf(sample)
+    expected = (own - prior).sum(-1).mean()
+    np.testing.assert_allclose(metrics["loss/kl_fused"], expected, rtol=1e-3)
+
+
+def test_both_kls_together_are_the_kl_of_the_joint_of_s_f_and_s_c():
+    modalities, copies = (MODALITIES[2],), 50_000
+    sizes = {"fused": 1, "stoch": 1, "free_nats": 0.0}
+    model = make_model("paper", modalities=modalities, **sizes)
+    params = random_parameters(model.init)
+    batch = {
+        "values": {"touch": jnp.tile(jnp.array([0.3, -0.8]), (copies, 1, 1))},
+        "available": {"touch": jnp.ones((copies, 1), bool)},
+        "action": jnp.zeros((copies, 1, ACTION_SIZE)),
+        "is_first": jnp.ones((copies, 1), bool),
+    }
+    fuse_key, state_key = jax.random.split(KEY)
+
+    def both(params):
+        belief = model.perceive(params, batch["values"], batch["available"], fuse_key)
+        inputs = (*model.perception.evidence(belief), batch["action"], batch["is_first"])
+        prior, posterior = model.rssm.observe(params["rssm"], *inputs, state_key)
+        terms = model.kl_terms(prior, posterior)[0]
+        return terms | model.fused_kl_terms(params, belief, posterior)[0], prior, belief
+
+    losses, prior, belief = jax.jit(both)(params)
+    norm = scipy.stats.norm
+    q_f = norm(*(float(x[0, 0, 0]) for x in (belief.mean, belief.std)))
+    p_c = norm(*(float(x[0, 0, 0]) for x in (prior.mean, prior.std)))
+    f = q_f.mean() + q_f.std() * np.linspace(-6, 6, 401)
+    grid = jax.tree.map(lambda x: jnp.tile(x[0, 0], (len(f), 1)), prior)
+    evidence, blind = jnp.asarray(f, jnp.float32)[:, None], jnp.zeros(len(f), bool)
+    posterior = model.rssm.cell.apply(
+        params["rssm"], grid, evidence, blind, jnp.zeros((len(f), 1)), method="posterior"
+    )
+    mean, std = (np.asarray(x, np.float64) for x in (posterior.mean, posterior.std))
+    c = mean + std * np.linspace(-6, 6, 401)
+    flat = jnp.asarray(c.reshape(-1, 1), jnp.float32)
+    p_f = norm(*(x.reshape(c.shape) for x in fused_prior(model, params, flat)))
+    log_q = q_f.logpdf(f)[:, None] + norm(mean, std).logpdf(c)
+    log_p = p_c.logpdf(c) + p_f.logpdf(f[:, None])
+    weight = np.exp(log_q) * std
+    expected = (weight * (log_q - log_p)).sum() / weight.sum()
+    np.testing.assert_allclose(losses["kl"] + losses["kl_fused"], expected, rtol=0.02)
 
 
 @pytest.mark.parametrize("method", ["mummi", "dreamer"])
@@ -255,9 +331,50 @@ def test_the_published_fusion_refuses_options_that_need_a_std(option):
         make_model("published", **{option: True})
 
 
-def test_compute_in_bfloat16_keeps_losses_and_states_in_float32():
-    config = small_config("paper").model
-    model = WorldModel(config, MODALITIES, ACTION_SIZE, "mummi", jnp.bfloat16)
-    params = build(*PAPER)[1]
+def last_bias(layers, value):
+    """The parameters of an MLP with ``value`` in the bias of its output layer."""
+    name = max(name for name in layers if name.startswith("Dense"))
+    bias = jnp.full_like(layers[name]["bias"], value)
+    return layers | {name: layers[name] | {"bias": bias}}
+
+
+@pytest.fixture(scope="module")
+def rounding(quick_compile):
+    """A model that computes in bfloat16, with its parameters."""
+    model = WorldModel(small_config("paper").model, MODALITIES, ACTION_SIZE, "mummi", jnp.bfloat16)
+    return model, build(*PAPER)[1]
+
+
+def test_compute_in_bfloat16_keeps_losses_and_states_in_float32(rounding):
+    model, params = rounding
     outputs = jax.eval_shape(model.loss, params, make_batch(), KEY)
     assert {leaf.dtype for leaf in jax.tree.leaves(outputs)} == {jnp.dtype(jnp.float32)}
+
+
+def test_what_heads_and_experts_say_near_150_is_not_rounded_in_bfloat16(rounding):
+    model, params = rounding
+    sensor = params["sensor_touch"]["params"]
+    biased = params | {
+        "sensor_touch": {"params": sensor | {"MLP_0": last_bias(sensor["MLP_0"], 150.0)}},
+        **{
+            name: {"params": last_bias(params[name]["params"], 150.0)}
+            for name in ("reward", "prediction", "fused_prior")
+        },
+    }
+    random = np.random.default_rng(0)
+    c = model.config
+    feature = jnp.asarray(random.normal(size=(512, c.deter + c.stoch)), jnp.float32)
+    touch = jnp.asarray(random.normal(size=(512, 2)), jnp.float32)
+    mean, std = model.perception.sense(biased, MODALITIES[2], touch)
+    said = {
+        "expert mean": mean,
+        "expert std": std,
+        "g(z)": model.objective.predict(biased, feature),
+        "reward": model.predict_reward(biased, feature)[:, None],
+        "p(s^f | s^c)": model.fused_prior.apply(biased["fused_prior"], feature[:, : c.stoch]),
+    }
+    for name, x in said.items():
+        for column in np.asarray(x).T:
+            assert 100 < np.abs(column).mean() < 200, name
+            # Rounded, there would be fewer than ten; some sensations are one to the layers before.
+            assert len(np.unique(column)) > 400, name

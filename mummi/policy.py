@@ -1,0 +1,129 @@
+"""A trained agent to deploy: one robot, without its environment."""
+
+import pathlib
+import warnings
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from mummi.agent import Agent, Parameters
+from mummi.modality import Modality, is_finite
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.record import load
+
+
+@runtime_checkable
+class Acting(Protocol):
+    """What a ``Policy`` needs of an agent; ``start`` and ``act`` as of ``Agent``."""
+
+    modalities: tuple[Modality, ...]
+    action_size: int
+
+    def start(self, batch: int): ...
+
+    def act(self, params, carry, values, available, is_first, key: Array, explore: bool): ...
+
+
+class Policy:
+    """A trained agent for one robot, without its environment.
+
+    Attributes:
+        modalities: the sensors it was trained with.
+        action_size: number of actions, each in [-1, 1].
+    """
+
+    def __init__(self, agent: Acting, parameters: Parameters | None, seed: int = 0):
+        self.modalities = agent.modalities
+        self.action_size = agent.action_size
+        self._agent = agent
+        self._parameters = parameters
+        self._key = jax.random.PRNGKey(seed)
+        self._warned = set()
+        self.reset()
+
+    @classmethod
+    def load(cls, logdir, *, seed: int = 0) -> "Policy":
+        """The last checkpoint of a run.
+
+        Raises:
+            FileNotFoundError: there is no run, or it has no checkpoint yet.
+        """
+        run = load(logdir)
+        agent = Agent(run.config, run.modalities, run.action_size)
+        checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
+        state, _ = checkpointer.restore(jax.eval_shape(agent.init, 0))
+        parameters = Parameters(model=state.model, actor=state.actor, critic=state.critic)
+        return cls(agent, parameters, seed)
+
+    def reset(self) -> None:
+        """Forgets the past: call at the start of each episode."""
+        self._carry = self._agent.start(1)
+        self._first = True
+
+    def __call__(
+        self, values: Mapping[str, np.ndarray], available: Mapping[str, bool] | None = None
+    ) -> np.ndarray:
+        """The action for this step.
+
+        A value that holds NaN or an infinity counts as missing, with one warning a sensor.
+
+        Args:
+            values: one array a sensor that delivered, of the modality's shape and dtype.
+            available: did each sensor deliver; by default the sensors in ``values`` did.
+
+        Returns:
+            float32 [action_size] in [-1, 1].
+
+        Raises:
+            ValueError: an unknown modality, a wrong shape or dtype, or a value missing that is
+                available.
+        """
+        names = [m.name for m in self.modalities]
+        available = {name: name in values for name in names} if available is None else available
+        for name in (*values, *available):
+            if name not in names:
+                raise ValueError(f"unknown modality {name!r}; this policy has {', '.join(names)}")
+        batch, mask = {}, {}
+        for m in self.modalities:
+            claimed = bool(available.get(m.name, m.name in values))
+            value, delivered = self._checked(m, values.get(m.name), claimed)
+            batch[m.name], mask[m.name] = value[None], np.array([delivered])
+        action, self._carry = self._agent.act(
+            self._parameters,
+            self._carry,
+            batch,
+            mask,
+            np.array([self._first]),
+            self._key,
+            explore=False,
+        )
+        self._first = False
+        return np.asarray(action[0])
+
+    def _checked(self, m: Modality, value, available: bool) -> tuple[np.ndarray, bool]:
+        """A sensor's value of its dtype, zeros where it is missing, and whether it delivered."""
+        missing = np.zeros(m.shape, m.dtype)
+        if value is None:
+            if available:
+                raise ValueError(f"modality {m.name!r} is said to be available without a value")
+            return missing, False
+        value = np.asarray(value)
+        if value.shape != m.shape:
+            raise ValueError(f"modality {m.name!r} has shape {value.shape}, not {m.shape}")
+        if not np.can_cast(value.dtype, m.dtype, "same_kind"):
+            raise ValueError(f"modality {m.name!r} has dtype {value.dtype}, not {m.dtype}")
+        if not available:
+            return missing, False
+        if not is_finite(m, value):
+            if m.name not in self._warned:
+                self._warned.add(m.name)
+                warnings.warn(
+                    f"modality {m.name!r} delivered NaN or an infinity, which counts as missing; "
+                    "this is said once",
+                    stacklevel=3,
+                )
+            return missing, False
+        return value.astype(m.dtype), True
