@@ -100,7 +100,7 @@ def test_depth_and_touch_never_show_the_background(make, task, tmp_path):
 
 @every_task
 def test_the_body_spans_most_of_the_depth_range(make, task):
-    depth = np.concatenate([stacked(run(make(task, seed=s), 40), "depth") for s in range(3)])
+    depth = np.concatenate([stacked(run(make(task, seed=s), 40), "depth") for s in range(5)])
     body = depth[depth < 1]
     assert 0 < body.min() < 0.3 and 0.6 < body.max() < 1
 
