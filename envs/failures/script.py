@@ -185,7 +185,7 @@ class Dropout:
             episode.
 
     Attributes:
-        modalities, action_size, action_repeat: those of the environment.
+        modalities, action_size, action_repeat, numbered: those of the environment.
         script: the script.
 
     Raises:
@@ -201,6 +201,7 @@ class Dropout:
         self.modalities = environment.modalities
         self.action_size = environment.action_size
         self.action_repeat = environment.action_repeat
+        self.numbered = getattr(environment, "numbered", True)
         self.script = script
         self._environment = environment
         self._episodes = Episodes(seed)
