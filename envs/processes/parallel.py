@@ -105,7 +105,7 @@ class ParallelEnvironments:
         self._renewals = [0] * len(seeds)  # how often a worker was given a new seed
         self._numbers: list[int | None] = [None] * len(seeds)  # of the episodes under way
         self._failures = [0] * len(seeds)  # restarts since the last progress
-        self._over = np.ones(len(seeds), bool)  # the next step is a reset
+        self._over = [True] * len(seeds)  # the next step is a reset
         self._waiting = False
         self._memory = tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
         self._workers: list[Process | Local] = []
@@ -135,7 +135,7 @@ class ParallelEnvironments:
     def reset(self, numbers: Sequence[int | None] | None = None) -> Batch:
         """Starts a new episode everywhere, those of ``numbers``; unfinished ones are dropped."""
         self._require_waiting(False)
-        self._over[:] = True
+        self._over = [True] * len(self)
         return self.step(np.zeros((len(self), self.action_size), np.float32), numbers)
 
     def step(self, actions: np.ndarray, numbers: Sequence[int | None] | None = None) -> Batch:
@@ -162,7 +162,7 @@ class ParallelEnvironments:
                 f"actions have shape {actions.shape}; {len(self)} environments with "
                 f"{self.action_size} action dimensions need {(len(self), self.action_size)}"
             )
-        if self._over.any():
+        if any(self._over):
             self._begin(numbers)
         self._rows["action"] = actions
         for worker, over, number in zip(self._workers, self._over, self._numbers, strict=True):
@@ -200,9 +200,10 @@ class ParallelEnvironments:
             info[k] = self._replace(k, error)
             restarted[k] = True
         rows = self._rows
-        self._over = rows["is_last"].copy()
-        for k in np.flatnonzero(self._over & ~restarted):
-            self._failures[k] = 0
+        self._over = rows["is_last"].tolist()
+        for k, over in enumerate(self._over):
+            if over and k not in lost:
+                self._failures[k] = 0
         return Batch(
             values={m.name: rows["values"][m.name].copy() for m in self.modalities},
             available={m.name: rows["available"][m.name].copy() for m in self.modalities},
@@ -272,9 +273,9 @@ class ParallelEnvironments:
         numbers = [None] * len(self) if numbers is None else list(numbers)
         if len(numbers) != len(self):
             raise ValueError(f"numbers are {numbers}; {len(self)} environments need one each")
-        for k in np.flatnonzero(self._over):
-            number = numbers[k]
-            self._numbers[k] = None if number is None else checked_number(number)
+        for k, (over, number) in enumerate(zip(self._over, numbers, strict=True)):
+            if over:
+                self._numbers[k] = None if number is None else checked_number(number)
         if not self._numbered and any(number is not None for number in numbers):
             self._numbered = True  # once is enough
             warnings.warn(
