@@ -9,8 +9,11 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import mujoco
 import numpy as np
+
+from envs.rendering import renderer  # noqa: F401  isort: skip  (before mujoco: it chooses the backend)
+
+import mujoco
 from dm_control.utils.rewards import tolerance
 from mujoco.rollout import Rollout
 from scipy.interpolate import make_interp_spline

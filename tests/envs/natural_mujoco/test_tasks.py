@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import envs
+from envs.episodes import Episodes
 from envs.natural_mujoco.tasks import TASKS
 
 import mujoco  # isort: skip  (after envs, which chooses the OpenGL backend)
@@ -123,8 +124,9 @@ def test_body_is_that_of_a_segmentation_render(make, task):
 @pytest.mark.parametrize("repeat", [1, 4])
 def test_physics_and_rewards_are_the_suites_own(make, task, repeat):
     environment = make(task, seed=7, background="none", action_repeat=repeat)
-    start = np.random.SeedSequence(int(np.random.SeedSequence(7).generate_state(2)[0])).spawn(2)[0]
-    random = np.random.RandomState(np.random.MT19937(start))
+    seed = int(np.random.SeedSequence(7).generate_state(2)[0])
+    _, episode = Episodes(np.random.SeedSequence(seed).spawn(2)[0]).begin(0)
+    random = np.random.RandomState(np.random.MT19937(episode.spawn(2)[0]))
     original = suite.load(*SUITE_NAMES[task], task_kwargs={"random": random})
     rng = np.random.default_rng(0)
     environment.reset(), original.reset()
