@@ -58,7 +58,7 @@ class ParallelEnvironments:
     A worker that dies, raises, hangs or gives a reward that is not finite is replaced; the
     unfinished episode is lost, ``Batch.restarted`` says so, and a ``RuntimeWarning`` names the
     worker and the cause. Where the episode has a number, the new worker plays it again; otherwise
-    it has a new seed, derived from the worker's own.
+    it has a new seed, derived from the worker's own, so number all episodes or none.
 
     A sensor whose value is not finite counts as missing at that step, and its value as zeros; the
     first time a ``RuntimeWarning`` names it.
