@@ -9,13 +9,14 @@ import subprocess
 import sys
 
 import pytest
+from tests.support import sharded
+from tests.support import tiny
 
 from experiments import train
-from mummi.data.episode import load_episode
 from mummi.runs import devices
 from mummi.runs.checkpoint import Checkpointer
+from mummi.data.episode import load_episode
 from mummi.runs.logger import read_metrics
-from tests.support import sharded, tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from tests.support.small import ACTION_SIZE, MODALITIES
 
 from envs import tasks
+from mummi.runs import record as run
 from mummi.config import Config
 from mummi.presets import PRESETS, preset
-from mummi.runs import record as run
-from tests.support.small import ACTION_SIZE, MODALITIES
 
 CONFIG = preset("debug", "dummy")
 RUN = run.Run(CONFIG, MODALITIES, ACTION_SIZE)
