@@ -1,18 +1,30 @@
-"""Simulated tasks by name."""
+"""Tasks by name: those of this package, anybody's own, and gymnasium's."""
 
 import contextlib
 import dataclasses
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from envs.base import Environment, TimeStep
+from envs.custom import Custom, find
 from mummi.runs.names import closest
 
-__all__ = ["Environment", "TimeStep", "make", "options", "tasks"]
+__all__ = [
+    "Environment",
+    "TimeStep",
+    "canonical",
+    "check",
+    "folder",
+    "in_process",
+    "make",
+    "options",
+    "tasks",
+]
 
 # Task name to the module and class that build it, imported when the task is made, so that a
 # simulator that is not installed costs only its own tasks.
@@ -38,20 +50,63 @@ _BUILDERS |= dict.fromkeys(
 _INSTALL = "pip install -r requirements.txt"
 _INSTALL_LIBERO = f"make libero, or {_INSTALL} and pip install --no-deps -r requirements-libero.txt"
 
-# Arguments that every task takes; its others are its options.
-_COMMON = {"task", "seed", "image_size", "background", "training", "action_repeat"}
+# Arguments that every task of this package takes, and anybody's own where it declares them; the
+# others are a task's options.
+_COMMON = ("task", "seed", "image_size", "background", "training", "action_repeat")
 
 
 def tasks() -> list[str]:
-    """Names that ``make`` takes, sorted."""
+    """Names of the tasks of this package, sorted; ``make`` takes ``module:attribute`` as well."""
     return sorted(_BUILDERS)
 
 
+def canonical(task: str) -> str:
+    """The name of a task without the prefix ``dmc_`` that a task of this package may have."""
+    return task if ":" in task else task.removeprefix("dmc_")
+
+
+def folder(task: str) -> str:
+    """The folder of a task's runs: its name, and a plain one for a ``module:attribute``."""
+    name = canonical(task)
+    return re.sub(r"[^\w.-]+", "-", name) if ":" in name else name
+
+
+def check(task: str, given: Sequence[str] = ()) -> None:
+    """Raises unless there is such a task and it takes some of the arguments common to tasks.
+
+    Args:
+        task: as of ``make``; the module of one that is not of this package is imported.
+        given: names of arguments that are asked for, for example ``image_size``.
+
+    Raises:
+        ValueError: for an unknown task, or an argument that its class or function does not declare.
+        ModuleNotFoundError: for a module that is not there.
+    """
+    name, build = _builder(task)
+    declared = inspect.signature(build).parameters
+    for argument in given:
+        # Any task's actions can be repeated.
+        if argument not in (*declared, "action_repeat"):
+            raise ValueError(f"task {name!r} takes no {argument}; {_declares(build)}")
+
+
+def _declares(build: Callable[..., Environment]) -> str:
+    taken = ", ".join(inspect.signature(build).parameters) or "nothing"
+    return f"{getattr(build, '__name__', build)} declares {taken}"
+
+
 def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
-    name = task.removeprefix("dmc_")
+    name = canonical(task)
+    if name.startswith("gymnasium:"):
+        from envs.gymnasium import Gymnasium
+
+        return name, Gymnasium
+    if ":" in name:
+        return name, find(name)
     if name not in _BUILDERS:
         raise ValueError(
-            f"unknown task {task!r} (tasks are {', '.join(tasks())}){closest(name, _BUILDERS)}"
+            f"unknown task {task!r} (tasks are {', '.join(tasks())}, MODULE:ATTRIBUTE for your own, "
+            f"and gymnasium:ID){closest(name, _BUILDERS)}"
         )
     module, builder = _BUILDERS[name]
     with _says_what_to_install(name):
@@ -74,19 +129,21 @@ def options(task: str, **changes: Any) -> Any:
     """The settings that only this task has, as a frozen dataclass with the docstring of the task.
 
     Args:
-        task: one of ``tasks()``.
+        task: as of ``make``.
         **changes: settings other than the task's defaults; as read from a file, a list stands for
             a tuple and a mapping for the changed fields of a dataclass.
 
     Raises:
-        ValueError: for a setting that the task does not have.
+        ValueError: for a setting that the task does not have, or one without a default that is
+            not given.
         ModuleNotFoundError: when the task's simulator is not installed.
     """
     name, build = _builder(task)
     own = {
         parameter.name: parameter
-        for parameter in inspect.signature(build).parameters.values()
+        for parameter in inspect.signature(build, eval_str=True).parameters.values()
         if parameter.name not in _COMMON
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
     for option, value in changes.items():
         if option not in own:
@@ -98,9 +155,21 @@ def options(task: str, **changes: Any) -> Any:
             changes[option] = dataclasses.replace(own[option].default, **value)
         elif isinstance(value, list):
             changes[option] = tuple(value)
-    fields = [(p.name, p.annotation, dataclasses.field(default=p.default)) for p in own.values()]
+    for option, parameter in own.items():
+        if parameter.default is parameter.empty and option not in changes:
+            raise ValueError(
+                f"task {name!r} needs the option {option!r}; give it, or give it a default"
+            )
+    fields = [
+        (
+            p.name,
+            type(p.default) if p.annotation is p.empty else p.annotation,
+            dataclasses.field(default=None if p.default is p.empty else p.default),
+        )
+        for p in own.values()
+    ]
     kind = dataclasses.make_dataclass("Options", fields, frozen=True)
-    kind.__doc__ = build.__doc__
+    kind.__doc__ = build.__doc__ or ""
     return kind(**changes)
 
 
@@ -118,7 +187,10 @@ def make(
     """Makes a task.
 
     Args:
-        task: one of ``tasks()``, with or without the prefix ``dmc_``.
+        task: one of ``tasks()``, with or without the prefix ``dmc_``; ``module:attribute`` for any
+            class or function that builds an ``Environment``, in the current folder or installed,
+            or ``gymnasium:ID``. Of the arguments down to ``action_repeat`` these are given those
+            that they declare.
         seed: int or sequence of ints, for ``np.random.SeedSequence``. Everything random follows
             from it: start states, background clips, and which sensors fail when.
         image_size: height and width of image and depth modalities, pixels.
@@ -127,32 +199,68 @@ def make(
         background: ``natural`` (built-in moving clips), ``none`` (the simulator's own), or a
             path to a video, a picture, or a folder of them.
         training: draw backgrounds from the training clips, which share none with evaluation.
-        action_repeat: control steps for each action; None takes the task's own.
+        action_repeat: control steps for each action; None takes the task's own. A task that
+            does not declare it is stepped as often.
         **changes: settings that only this task has, as ``options`` takes them.
 
     Returns:
         The environment; its first call must be ``reset``.
 
     Raises:
-        ValueError: for an unknown task or option (with the nearest name), or an argument the task
-            or the dropout script refuses.
+        ValueError: for an unknown task or option (with the nearest name), an argument the task
+            or the dropout script refuses, or what is built is not an ``Environment``.
         ModuleNotFoundError: when the task's simulator is not installed.
     """
     name, build = _builder(task)
     task_seed, dropout_seed = np.random.SeedSequence(seed).generate_state(2)
-    repeat = {} if action_repeat is None else {"action_repeat": action_repeat}
-    with _says_what_to_install(name):
-        environment = build(
-            name,
-            seed=int(task_seed),
-            image_size=image_size,
-            background=background,
-            training=training,
-            **repeat,
-            **vars(options(task, **changes)),
-        )
+    declared = inspect.signature(build).parameters
+    common = {
+        "task": name,
+        "seed": int(task_seed),
+        "image_size": image_size,
+        "background": background,
+        "training": training,
+        "action_repeat": action_repeat,
+    }
+    if background not in ("natural", "none"):
+        check(task, given=("background",))
+    if action_repeat is None or "action_repeat" not in declared:
+        del common["action_repeat"]
+    taken = {key: value for key, value in common.items() if key in declared}
+    own = vars(options(task, **changes))
+    if ":" in name:
+        repeat = action_repeat if "action_repeat" not in declared else None
+        environment = Custom(build(**taken, **own), name, repeat)
+    else:
+        with _says_what_to_install(name):
+            environment = build(**taken, **own)
+    return _failing(environment, missing, int(dropout_seed))
+
+
+def in_process(*environments: Environment, missing="none", seed: int = 0):
+    """Ready-made environments as one batch in this process, one after the other.
+
+    Args:
+        *environments: at least one, of equal sensors and actions; what ``Environment`` has defaults
+            for they may lack.
+        missing: which sensors fail, as of ``make``.
+        seed: of these failures.
+
+    Returns:
+        An ``envs.processes.parallel.ParallelEnvironments``.
+
+    Raises:
+        ValueError: for none, or environments that differ or are not ``Environment``.
+    """
+    from envs.processes.in_process import InProcess
+
+    made = [Custom(environment, type(environment).__name__) for environment in environments]
+    return InProcess([_failing(e, missing, (seed, k)) for k, e in enumerate(made)])
+
+
+def _failing(environment: Environment, missing, seed: int | Sequence[int]) -> Environment:
     if isinstance(missing, str) and missing == "none":
         return environment
     from envs.failures.script import Dropout, load_script
 
-    return Dropout(environment, load_script(missing), seed=int(dropout_seed))
+    return Dropout(environment, load_script(missing), seed=seed)

@@ -16,6 +16,9 @@ LABELS = ("task", "initial_state")
 class TimeStep:
     """One step of an episode.
 
+    The environments of this package give all of it. Anybody's own may leave out what has a default,
+    the value of a sensor that did not deliver, and in ``available`` those that did.
+
     Attributes:
         values: one array a modality, of its declared shape and dtype. What stands in a value
             whose sensor is not available carries no meaning.
@@ -29,16 +32,19 @@ class TimeStep:
     """
 
     values: Mapping[str, np.ndarray]
-    available: Mapping[str, bool]
-    reward: float
-    is_first: bool
-    is_last: bool
-    is_terminal: bool
+    available: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    reward: float = 0.0
+    is_first: bool = False
+    is_last: bool = False
+    is_terminal: bool = False
     info: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Environment(Protocol):
-    """The interface of every task in this package.
+    """The interface of every task.
+
+    Anybody's own needs ``modalities``, ``action_size``, ``reset`` and ``step``; the rest has
+    defaults, which ``envs.make`` adds where they are missing (``envs.custom``).
 
     A task that has a scripted expert also has a method ``expert_action`` without arguments, which
     gives its action, float [action_size], for the present state. One whose simulator can be put
@@ -52,22 +58,31 @@ class Environment(Protocol):
 
     modalities: tuple[Modality, ...]
     action_size: int
-    action_repeat: int
+    action_repeat: int = 1
 
-    def reset(self) -> TimeStep:
-        """Starts a new episode."""
+    def reset(self, number: int | None = None) -> TimeStep:
+        """Starts a new episode.
+
+        Args:
+            number: everything random in the episode follows from the environment's seed and this
+                number alone, whatever was played before; None takes the next one of the
+                environment's own. ``envs.episodes.Episodes`` gives the seeds of both. Without this
+                argument evaluations are not reproducible.
+        """
 
     def step(self, action: np.ndarray) -> TimeStep:
         """Takes one action, float [action_size] in [-1, 1]."""
 
     def render(self, size: int) -> np.ndarray:
-        """A picture for people of the present state, [size, size, 3] uint8."""
+        """A picture for people of the present state, [size, size, 3] uint8; by default black."""
+        return np.zeros((size, size, 3), np.uint8)
 
     def truth(self) -> Mapping[str, np.ndarray]:
         """The physical state by name, each float32 [n], for diagnostics; no agent is shown it.
 
         Empty where it is not known, as on a real robot; the diagnostics then say nothing.
         """
+        return {}
 
     def close(self) -> None:
         """Frees the simulator and its rendering context."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from envs.base import TimeStep
+from envs.episodes import Episodes
 from mummi.modality import Modality
 
 
@@ -10,7 +11,7 @@ class Dummy:
     """Counts its steps; every value can be predicted from seed, episode, step and last action.
 
     Modalities: ``image`` uint8, filled with the step modulo 256; ``depth``,
-    filled with step / length; ``vector`` [4]: step, episode, seed modulo 2**16
+    filled with step / length; ``vector`` [4]: step, number of the episode, seed modulo 2**16
     and the sum of the last action (0 at reset); ``embedding`` [8], seeded normal noise.
 
     The reward is the mean of the action, so the best return is ``length``. Rewards, values and
@@ -48,13 +49,13 @@ class Dummy:
         )
         self._seed = seed
         self._length = length
-        self._random = np.random.default_rng(seed)
-        self._episode = -1
+        self._episodes = Episodes(seed)
         self._step = length
 
-    def reset(self) -> TimeStep:
-        """Starts a new episode."""
-        self._episode += 1
+    def reset(self, number: int | None = None) -> TimeStep:
+        """Starts a new episode, the one of that number if it is given."""
+        self._episode, noise = self._episodes.begin(number)
+        self._random = np.random.default_rng(noise)
         self._step = 0
         return self._time_step(np.zeros(self.action_size))
 

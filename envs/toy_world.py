@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from envs.base import TimeStep, check_action_repeat, checked_action
+from envs.episodes import Episodes
 from mummi.modality import Modality
 
 CONTROL_STEPS = 100
@@ -116,7 +117,7 @@ class ToyWorld:
     ):
         check_action_repeat(action_repeat, CONTROL_STEPS)
         self.action_repeat = action_repeat
-        self._random = np.random.default_rng(seed)
+        self._episodes = Episodes(seed)
         self._position = np.zeros(2)
         self._control_step = CONTROL_STEPS
         self._sensors = {}
@@ -132,9 +133,10 @@ class ToyWorld:
             modalities.append(modality)
         self.modalities = tuple(modalities)
 
-    def reset(self) -> TimeStep:
-        """Starts a new episode anywhere in the arena."""
-        self._position = self._random.uniform(RADIUS - 1, 1 - RADIUS, 2)
+    def reset(self, number: int | None = None) -> TimeStep:
+        """Starts a new episode anywhere in the arena, the one of that number if it is given."""
+        _, start = self._episodes.begin(number)
+        self._position = np.random.default_rng(start).uniform(RADIUS - 1, 1 - RADIUS, 2)
         self._control_step = 0
         return self._time_step(0.0)
 

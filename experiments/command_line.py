@@ -31,9 +31,13 @@ def parse_config(
     arguments = sys.argv[1:] if arguments is None else arguments
     before = default or Config()
     name = peek(arguments, "preset") or before.preset
-    task = (peek(arguments, "task") or before.task).removeprefix("dmc_")
+    task = envs.canonical(peek(arguments, "task") or before.task)
     require("preset", name, PRESETS)
-    require("task", task, envs.tasks())
+    if ":" in task:  # somebody's own
+        common = ("image-size", "background")
+        envs.check(task, [f.replace("-", "_") for f in common if peek(arguments, f) is not None])
+    else:
+        require("task", task, envs.tasks())
     require("method", peek(arguments, "method") or Config.method, METHODS)
     default = default or preset(name, task)
     named = [word for word in arguments if word.startswith("--env.")]
@@ -48,12 +52,15 @@ def parse_config(
     parsed = tyro.cli(
         flags,
         prog="python -m experiments.train",
-        description=f"Trains an agent. Tasks: {', '.join(envs.tasks())}.",
+        description=f"Trains an agent. Tasks: {', '.join(envs.tasks())}; MODULE:ATTRIBUTE for "
+        "your own; gymnasium:ID.",
         default=flags(**vars(default) | {"env": options}),
         args=arguments,
         config=(tyro.conf.FlagConversionOff,),
     )
-    logdir = parsed.logdir or f"runs/{task}/{parsed.method}-{parsed.preset}-{parsed.seed}"
+    logdir = (
+        parsed.logdir or f"runs/{envs.folder(task)}/{parsed.method}-{parsed.preset}-{parsed.seed}"
+    )
     env = _changed(parsed.env) if dataclasses.is_dataclass(parsed.env) else parsed.env
     return Config(**vars(parsed) | {"task": task, "logdir": logdir, "env": env})
 

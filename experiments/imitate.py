@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+import envs
 from envs.failures.script import load_script
 from experiments import evaluate
 from experiments.command_line import explain, parse_config, peek, require
@@ -126,7 +127,10 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
                     f"--world-model {imitation.world_model!r} has {setting} = {old!r}, and this "
                     f"command asks for {new!r}: leave that flag out"
                 )
-    logdir = own.options.logdir or f"runs/{config.task}/{name}-{config.preset}-{config.seed}"
+    logdir = (
+        own.options.logdir
+        or f"runs/{envs.folder(config.task)}/{name}-{config.preset}-{config.seed}"
+    )
     return dataclasses.replace(config, logdir=logdir), imitation, own.options
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+import envs
 from envs.failures.script import load_script
 from experiments.command_line import explain, parse_config
 from experiments.sweeping.jobs import Cluster, Job, Machine, Slurm, complete
@@ -127,7 +128,7 @@ def grid(arguments: Arguments, flags: Sequence[str] = ()) -> list[Job]:
     for task, method, seed in itertools.product(
         arguments.tasks, arguments.methods, arguments.seeds
     ):
-        name = f"{task.removeprefix('dmc_')}/{method}-{arguments.preset}-{seed}"
+        name = f"{envs.folder(task)}/{method}-{arguments.preset}-{seed}"
         cell = {
             "task": task,
             "method": method,
@@ -137,7 +138,7 @@ def grid(arguments: Arguments, flags: Sequence[str] = ()) -> list[Job]:
         }
         words = [word for field, value in cell.items() for word in (f"--{field}", str(value))]
         config = parse_config([*words, *flags])
-        for field, value in (cell | {"task": task.removeprefix("dmc_")}).items():
+        for field, value in (cell | {"task": envs.canonical(task)}).items():
             if getattr(config, field) != value:
                 raise ValueError(
                     f"--{field} {getattr(config, field)!r} after -- would replace the grid's "

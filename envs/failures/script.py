@@ -31,6 +31,7 @@ import numpy as np
 import yaml
 
 from envs.base import Environment, TimeStep
+from envs.episodes import Episodes
 from envs.failures.rules import (
     Delay,
     Filter,
@@ -177,10 +178,11 @@ class Dropout:
     Args:
         environment: the environment to wrap.
         script: what fails when.
-        seed: of the failures; each rule and modality draws from a stream of its own.
+        seed: of the failures; each rule and modality draws from a stream of its own in each
+            episode.
 
     Attributes:
-        modalities, action_size, action_repeat: those of the environment.
+        modalities, action_size, action_repeat, numbered: those of the environment.
         script: the script.
 
     Raises:
@@ -196,11 +198,11 @@ class Dropout:
         self.modalities = environment.modalities
         self.action_size = environment.action_size
         self.action_repeat = environment.action_repeat
+        self.numbered = getattr(environment, "numbered", True)
         self.script = script
         self._environment = environment
-        if not isinstance(seed, np.random.SeedSequence):
-            seed = np.random.SeedSequence(seed)
-        self._streams = []
+        self._episodes = Episodes(seed)
+        self._acting: list[tuple[Rule, Modality, tuple[int, int]]] = []
         for index, rule in enumerate(script.rules):
             try:
                 names = rule.names(self.modalities)
@@ -210,18 +212,19 @@ class Dropout:
                 ) from None
             for position, modality in enumerate(self.modalities):
                 if modality.name in names:
-                    key = (*seed.spawn_key, index, position)
-                    stream = np.random.SeedSequence(seed.entropy, spawn_key=key)
-                    self._streams.append((rule, modality, np.random.default_rng(stream)))
+                    self._acting.append((rule, modality, (index, position)))
         self._filters: list[tuple[str, Filter]] = []
 
-    def reset(self) -> TimeStep:
-        """Starts a new episode, with the script from its beginning."""
-        self._filters = [
-            (modality.name, rule.begin(modality, random))
-            for rule, modality, random in self._streams
-        ]
-        return self._deliver(self._environment.reset())
+    def reset(self, number: int | None = None) -> TimeStep:
+        """Starts a new episode, that of a number if given, with the script from its beginning."""
+        _, failures = self._episodes.begin(number)
+        self._filters = []
+        for rule, modality, key in self._acting:
+            stream = np.random.SeedSequence(failures.entropy, spawn_key=(*failures.spawn_key, *key))
+            self._filters.append(
+                (modality.name, rule.begin(modality, np.random.default_rng(stream)))
+            )
+        return self._deliver(self._environment.reset(number))
 
     def step(self, action: np.ndarray) -> TimeStep:
         """Takes one action, float [action_size] in [-1, 1]."""

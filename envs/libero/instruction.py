@@ -140,8 +140,8 @@ class Clip:
             tokens = self._tokenizer.encode(sentence)
             inputs = {"input_ids": tokens.ids, "attention_mask": tokens.attention_mask}
             arrays = {
-                there.name: np.array([inputs[there.name]], np.int64)
-                for there in session.get_inputs()
+                declared.name: np.array([inputs[declared.name]], np.int64)
+                for declared in session.get_inputs()
             }
             rows.append(_unit(session.run(["text_embeds"], arrays)[0][0]))
         return np.stack(rows)

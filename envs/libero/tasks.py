@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
+from envs.episodes import Episodes
 from envs.libero.expert import LiberoExpert
 from envs.libero.instruction import embed
 from envs.libero.scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
@@ -112,18 +113,18 @@ class Libero:
         self._unseen = {m.name: m for m in self.modalities if m.name in unseen}
         self._image_size, self._horizon = image_size, horizon
         self._training, self._initial_state = training, initial_state
-        self._seed, self._episode = np.random.SeedSequence(seed), 0
+        self._episodes = Episodes(seed)
+        self._order = np.random.default_rng(seed).permutation(EVALUATION_STATES)
         self._control_step, self._over, self._success = 0, True, False
         self._scenes: dict[int, tuple[LiberoSimulator, LiberoRenderer]] = {}
         self._simulator = self._portrait = self._expert = None
         self._play(self._tasks[0])
 
-    def reset(self) -> TimeStep:
-        """Starts a new episode."""
-        seed = np.random.SeedSequence(self._seed.entropy, spawn_key=(self._episode,))
+    def reset(self, number: int | None = None) -> TimeStep:
+        """Starts a new episode, the one of that number if it is given."""
+        number, seed = self._episodes.begin(number)
         start, scene = seed.spawn(2)
-        task, self._state = self._start(start)
-        self._episode += 1
+        task, self._state = self._start(number, start)
         self._play(task)
         self._simulator.reset_to(self._state, scene)
         for _ in range(SETTLE):
@@ -200,15 +201,14 @@ class Libero:
             self._portrait.close()
         self._portrait = None
 
-    def _start(self, seed):
-        """The task and the initial state of the next episode."""
+    def _start(self, number, seed):
+        """The task and the initial state of an episode."""
         random = np.random.default_rng(seed)
         if self._training:
             task, state = random.choice(len(self._tasks)), int(random.choice(TRAINING_STATES))
         else:
-            turn, task = divmod(self._episode, len(self._tasks))
-            order = np.random.default_rng(self._seed).permutation(EVALUATION_STATES)
-            state = int(order[turn % len(order)])
+            turn, task = divmod(number, len(self._tasks))
+            state = int(self._order[turn % len(self._order)])
         if self._initial_state is not None:
             state = self._initial_state
         return self._tasks[task], state

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from envs.episodes import Episodes
 from envs.natural_mujoco.footage import Footage
 
 Seed = int | Sequence[int] | np.random.SeedSequence
@@ -15,8 +16,12 @@ Seed = int | Sequence[int] | np.random.SeedSequence
 class Background(Protocol):
     """A stream of pictures that stand behind the robot."""
 
-    def new_clip(self) -> None:
-        """Begins another clip; call it at every reset, and before the first ``frame``."""
+    def new_clip(self, number: int | None = None) -> None:
+        """Begins another clip; call it at every reset, and before the first ``frame``.
+
+        Clip and phase follow from the background's seed and the number of the episode; without
+        one the background counts.
+        """
 
     def frame(self) -> np.ndarray:
         """The next picture of the clip, [size, size, 3] uint8; a clip never ends."""
@@ -41,11 +46,10 @@ def make_background(source: str, size: int, seed: Seed, training: bool) -> Backg
         seed = np.random.SeedSequence(seed)
     # A key of its own for each split keeps the clips apart even where the seeds are the same.
     key = (*seed.spawn_key, 0 if training else 1)
-    seed = np.random.SeedSequence(seed.entropy, spawn_key=key)
-    rng = np.random.default_rng(seed)
+    episodes = Episodes(np.random.SeedSequence(seed.entropy, spawn_key=key))
     if source == "natural":
-        return NaturalClips(size, rng)
-    return Footage(source, size, rng, training)
+        return NaturalClips(size, episodes)
+    return Footage(source, size, episodes, training)
 
 
 class NaturalClips:
@@ -58,16 +62,16 @@ class NaturalClips:
 
     Args:
         size: height and width of a frame, pixels.
-        rng: decides the clips.
+        episodes: give each clip its seed.
     """
 
-    def __init__(self, size: int, rng: np.random.Generator):
-        self._size, self._rng = size, rng
+    def __init__(self, size: int, episodes: Episodes):
+        self._size, self._episodes = size, episodes
         self._layers: list[_Layer] = []
         self._time = 0
 
-    def new_clip(self) -> None:
-        rng = self._rng
+    def new_clip(self, number: int | None = None) -> None:
+        rng = np.random.default_rng(self._episodes.begin(number)[1])
         period = 1 << (2 * self._size - 1).bit_length()
         palette = _Palette(rng.uniform(-0.9, 0.9), rng.normal(0, 0.2, 2), rng.uniform(0.6, 1.2))
         if rng.random() < 0.5:

@@ -6,11 +6,14 @@ own model in native threads, scores them by the task's own reward, and executes 
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-import mujoco
 import numpy as np
+
+from envs.rendering import renderer  # noqa: F401  isort: skip  (before mujoco: it chooses the backend)
+
+import mujoco
 from dm_control.utils.rewards import tolerance
 from mujoco.rollout import Rollout
 from scipy.interpolate import make_interp_spline
@@ -127,7 +130,6 @@ class PlanningExpert:
         threads = threads or len(os.sched_getaffinity(0))
         self._model, self._settings = model, settings
         self._substeps, self._repeat = substeps, action_repeat
-        self._random = np.random.default_rng(seed)
         self._pool = Rollout(nthread=threads)
         self._data = [mujoco.MjData(model) for _ in range(threads)]
         control_step = substeps * model.opt.timestep
@@ -136,7 +138,12 @@ class PlanningExpert:
         spline = make_interp_spline(knots, np.eye(settings.knots), k=min(3, settings.knots - 1))
         self._spline = spline(np.linspace(0, 1, self._length))
         self._action_seconds = control_step * action_repeat
-        self._plan, self._time = np.zeros((self._length, model.nu)), 0.0
+        self.begin(seed)
+
+    def begin(self, seed: int | Sequence[int] | np.random.SeedSequence) -> None:
+        """Forgets the last plan; the noise follows from the seed anew."""
+        self._random = np.random.default_rng(seed)
+        self._plan, self._time = np.zeros((self._length, self._model.nu)), 0.0
 
     def __call__(self, data: mujoco.MjData) -> np.ndarray:
         """The action for the state in ``data``, [nu] in [-1, 1].

@@ -11,6 +11,8 @@ import warnings
 import av
 import numpy as np
 
+from envs.episodes import Episodes
+
 VIDEOS = (".mp4", ".avi", ".webm", ".gif")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 CLIP_SECONDS = 8
@@ -40,7 +42,7 @@ class Footage:
     Args:
         source: path of a file or folder.
         size: height and width of a frame, pixels.
-        rng: decides the clips.
+        episodes: give each clip its seed.
         training: give the clips for training, not those for evaluation.
 
     Raises:
@@ -48,28 +50,32 @@ class Footage:
             not give a frame.
     """
 
-    def __init__(self, source: str, size: int, rng: np.random.Generator, training: bool):
-        self._size, self._rng = size, rng
+    def __init__(self, source: str, size: int, episodes: Episodes, training: bool):
+        self._size, self._episodes = size, episodes
         self._clips = _split(_files(pathlib.Path(source)), training)
         self._cache: collections.OrderedDict[Clip, np.ndarray] = collections.OrderedDict()
         self._frames = np.zeros((1, size, size, 3), np.uint8)
         self._time = 0
 
-    def new_clip(self) -> None:
+    def new_clip(self, number: int | None = None) -> None:
         """Begins another clip; one that has become unreadable is left out with a warning.
+
+        Args:
+            number: of the episode; None counts.
 
         Raises:
             RuntimeError: when no clip is left.
         """
+        random = np.random.default_rng(self._episodes.begin(number)[1])
         while self._clips:
-            clip = self._clips[self._rng.integers(len(self._clips))]
+            clip = self._clips[random.integers(len(self._clips))]
             try:
                 self._frames = self._decoded(clip)
             except ValueError as error:
                 warnings.warn(f"{error}; going on without it", stacklevel=2)
                 self._clips.remove(clip)
                 continue
-            self._time = int(self._rng.integers(len(self._frames)))
+            self._time = int(random.integers(len(self._frames)))
             return
         raise RuntimeError("every background clip has become unreadable")
 

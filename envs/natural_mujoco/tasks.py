@@ -17,6 +17,7 @@ from envs.rendering.renderer import Renderer  # isort: skip  (before dm_control:
 from dm_control.suite import ball_in_cup, finger, walker
 
 from envs.base import TimeStep, check_action_repeat, checked_action
+from envs.episodes import Episodes
 from envs.natural_mujoco.backgrounds import make_background
 from envs.natural_mujoco.expert import SETTINGS, PlanningExpert, full_state
 from mummi.modality import Modality
@@ -150,8 +151,10 @@ class NaturalMujoco:
     ):
         check_action_repeat(action_repeat, CONTROL_STEPS)
         self._domain, make_task = TASKS[task]
-        task_seed, background_seed, self._expert_seed = np.random.SeedSequence(seed).spawn(3)
-        self._task = make_task(np.random.RandomState(np.random.MT19937(task_seed)))
+        episode_seed, background_seed = np.random.SeedSequence(seed).spawn(2)
+        self._episodes = Episodes(episode_seed)
+        self._random = np.random.RandomState()  # seeded by each episode
+        self._task = make_task(self._random)
         xml, assets = self._domain.suite.get_model_and_assets()
         xml = _add_touch(xml, self._domain.touch_sites)
         self._physics = self._domain.suite.Physics.from_xml_string(xml, assets)
@@ -166,7 +169,7 @@ class NaturalMujoco:
         self._renderer = Renderer(self._model, self._domain.camera, image_size)
         self._portrait = None
         self._behind = None
-        self._expert, self._settings = None, SETTINGS[task]
+        self._expert, self._expert_seed, self._settings = None, 0, SETTINGS[task]
         self._control_step = CONTROL_STEPS
 
         self.action_repeat = action_repeat
@@ -178,13 +181,18 @@ class NaturalMujoco:
         )
         self._available = {modality.name: True for modality in self.modalities}
 
-    def reset(self) -> TimeStep:
-        """Starts a new episode, on a new clip of the background."""
+    def reset(self, number: int | None = None) -> TimeStep:
+        """Starts a new episode, on a new clip of the background, those of that number."""
+        number, episode = self._episodes.begin(number)
+        start, self._expert_seed = episode.spawn(2)
+        self._random.set_state(np.random.RandomState(np.random.MT19937(start)).get_state())
         with self._physics.reset_context():
             self._task.initialize_episode(self._physics)
         self._control_step = 0
         if self._background is not None:
-            self._background.new_clip()
+            self._background.new_clip(number)
+        if self._expert is not None:
+            self._expert.begin(self._expert_seed)
         return self._time_step(reward=0.0)
 
     def step(self, action: np.ndarray) -> TimeStep:

@@ -6,28 +6,23 @@ Observations, rewards, flags and actions lie in an unnamed file that caller and 
 nothing is left behind however they end; the pipe carries commands and ``info``.
 """
 
-import contextlib
 import dataclasses
 import mmap
 import os
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from multiprocessing import Pipe
 from typing import Any
 
 import numpy as np
 
+import envs
 from envs.base import LABELS
-from envs.processes.worker import Host, record, send
+from envs.episodes import checked_number
+from envs.processes.process import Local, Process, WorkerDied
+from envs.processes.worker import Host, record
 
 MAX_RESTARTS = 5
-CLOSE_SECONDS = 5.0
-
-# The workers share the cores; threads inside each would only compete with the other workers.
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("LP", "MKL", "OMP", "OPENBLAS")}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,8 +34,9 @@ class Batch:
         available: one bool array [K] a modality.
         reward: float32 [K].
         is_first, is_last, is_terminal: bool [K], as in ``TimeStep``.
-        restarted: bool [K]; the worker was lost and this is the first step of a new episode; the
-            episode before it has no end and is to be dropped.
+        restarted: bool [K]; the worker was lost and this is the first step of another episode, or
+            of the same one again where it has a number; the episode before it has no end and is to
+            be dropped.
         info: K mappings of numbers worth logging.
     """
 
@@ -54,58 +50,73 @@ class Batch:
     info: Sequence[Mapping[str, float]]
 
 
-class WorkerDied(RuntimeError):
-    """A worker's process ended without being asked to."""
-
-
 class ParallelEnvironments:
     """K environments of one task that step together.
 
     An environment whose episode has ended is reset by the next ``step``, which ignores its action
     and returns the first step of the new episode; the very first ``step`` does the same.
 
-    A worker that dies or raises is replaced by one with a new seed, derived from its own; the
+    A worker that dies, raises, hangs or gives a reward that is not finite is replaced; the
     unfinished episode is lost, ``Batch.restarted`` says so, and a ``RuntimeWarning`` names the
-    worker and the cause.
+    worker and the cause. Where the episode has a number, the new worker plays it again; otherwise
+    it has a new seed, derived from the worker's own, so number all episodes or none.
+
+    A sensor whose value is not finite counts as missing at that step, and its value as zeros; the
+    first time a ``RuntimeWarning`` names it.
 
     Args:
         task: a name that ``envs.make`` knows.
-        seeds: one ``seed`` of ``envs.make`` an environment: an int or a sequence of ints.
+        seeds: one ``seed`` of ``envs.make`` an environment: an int or a sequence of ints. Where
+            episodes are numbered, equal seeds make episode n the same in every environment.
         processes: False runs the environments in this process, one after the other, where a
             debugger sees them; their exceptions are raised and nothing is restarted.
+        timeout: seconds after which a worker that gives no answer is taken to hang; while it makes
+            its environment at least half an hour. Nothing is timed without processes.
         **make_kwargs: further arguments of ``envs.make``; they must pickle.
 
     Attributes:
         modalities, action_size, action_repeat: as in ``Environment``.
         restarts: how many workers had to be replaced so far.
+        broken: how many values were not finite so far, by the name of the sensor.
 
     Raises:
-        ValueError: for no seeds. What ``envs.make`` raises is raised here too.
+        ValueError: for no seeds, or a timeout that is not positive. What ``envs.make`` raises is
+            raised here too.
         WorkerDied: when a worker dies while it makes its environment.
     """
 
     labels = LABELS  # names in ``Batch.info`` that say which episode it is
 
     def __init__(
-        self, task: str, seeds: Sequence[Any], *, processes: bool = True, **make_kwargs: Any
+        self,
+        task: str,
+        seeds: Sequence[Any],
+        *,
+        processes: bool = True,
+        timeout: float = 600.0,
+        **make_kwargs: Any,
     ):
         if len(seeds) == 0:
-            raise ValueError("seeds is empty; ParallelEnvironments needs one seed an environment")
+            raise ValueError("seeds is empty; there must be one for each environment")
+        if not timeout > 0:
+            raise ValueError(f"timeout is {timeout!r}; it must be a positive number of seconds")
         self.restarts = 0
+        self.broken: dict[str, int] = {}
         self._task, self._kwargs = task, make_kwargs
+        self._processes, self._timeout = processes, timeout
         self._seeds = list(seeds)
-        self._lives = [0] * len(seeds)
-        self._failures = [0] * len(seeds)  # restarts since the last completed step
-        self._over = np.ones(len(seeds), bool)  # the next step is a reset
+        self._renewals = [0] * len(seeds)  # how often a worker was given a new seed
+        self._numbers: list[int | None] = [None] * len(seeds)  # of the episodes under way
+        self._failures = [0] * len(seeds)  # restarts since the last progress
+        self._over = [True] * len(seeds)  # the next step is a reset
         self._waiting = False
         self._memory = tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-        self._workers: list[_Process | _Local] = []
-        self._kind = _Process if processes else _Local
+        self._workers: list[Process | Local] = []
         try:
             for k in range(len(seeds)):
                 self._workers.append(self._start(k))
             specs = [worker.receive() for worker in self._workers]
-            self.modalities, self.action_size, self.action_repeat = specs[0]
+            self.modalities, self.action_size, self.action_repeat, self._numbered = specs[0]
             layout = record(self.modalities, self.action_size)
             # Written, not only sized: full memory is an error here, not a bus error later.
             self._memory.write(bytes(layout.itemsize * len(seeds)))
@@ -124,25 +135,27 @@ class ParallelEnvironments:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def reset(self) -> Batch:
-        """Starts a new episode everywhere; unfinished episodes are dropped."""
+    def reset(self, numbers: Sequence[int | None] | None = None) -> Batch:
+        """Starts a new episode everywhere, those of ``numbers``; unfinished ones are dropped."""
         self._require_waiting(False)
-        self._over[:] = True
-        return self.step(np.zeros((len(self), self.action_size), np.float32))
+        self._over = [True] * len(self)
+        return self.step(np.zeros((len(self), self.action_size), np.float32), numbers)
 
-    def step(self, actions: np.ndarray) -> Batch:
+    def step(self, actions: np.ndarray, numbers: Sequence[int | None] | None = None) -> Batch:
         """``step_async`` and ``step_wait`` in one."""
-        self.step_async(actions)
+        self.step_async(actions, numbers)
         return self.step_wait()
 
-    def step_async(self, actions: np.ndarray) -> None:
+    def step_async(self, actions: np.ndarray, numbers: Sequence[int | None] | None = None) -> None:
         """Sends one action to each environment and returns at once.
 
         Args:
             actions: float [K, action_size] in [-1, 1].
+            numbers: [K] of the episodes that begin by this call where the last one is over, as of
+                ``Environment.reset``; ignored elsewhere.
 
         Raises:
-            ValueError: for actions of another shape.
+            ValueError: for actions of another shape, or numbers that are not K or below 0.
             RuntimeError: when the step before has not been waited for.
         """
         self._require_waiting(False)
@@ -152,9 +165,14 @@ class ParallelEnvironments:
                 f"actions have shape {actions.shape}; {len(self)} environments with "
                 f"{self.action_size} action dimensions need {(len(self), self.action_size)}"
             )
+        if any(self._over):
+            self._begin(numbers)
         self._rows["action"] = actions
-        for worker, over in zip(self._workers, self._over, strict=True):
-            worker.send("reset" if over else "step")
+        for worker, over, number in zip(self._workers, self._over, self._numbers, strict=True):
+            if over:
+                worker.send("reset", number)
+            else:
+                worker.send("step")
         self._waiting = True
 
     def step_wait(self) -> Batch:
@@ -170,20 +188,25 @@ class ParallelEnvironments:
         lost: dict[int, Exception] = {}
         for k, worker in enumerate(self._workers):
             try:
-                info.append(worker.receive())
+                info.append(self._received(k))
             except Exception as error:
-                if isinstance(worker, _Local):
+                if isinstance(worker, Local):
                     raise
                 lost[k] = error
                 info.append({})
             else:
-                self._failures[k] = self._failures[k] if self._over[k] else 0
+                # A numbered episode takes the same steps when it is played again: its end counts.
+                if self._numbers[k] is None and not self._over[k]:
+                    self._failures[k] = 0
         restarted = np.zeros(len(self), bool)
         for k, error in lost.items():
             info[k] = self._replace(k, error)
             restarted[k] = True
         rows = self._rows
-        self._over = rows["is_last"].copy()
+        self._over = rows["is_last"].tolist()
+        for k, over in enumerate(self._over):
+            if over and k not in lost:
+                self._failures[k] = 0
         return Batch(
             values={m.name: rows["values"][m.name].copy() for m in self.modalities},
             available={m.name: rows["available"][m.name].copy() for m in self.modalities},
@@ -248,13 +271,43 @@ class ParallelEnvironments:
             state = "already under way; call step_wait first" if self._waiting else "not under way"
             raise RuntimeError(f"a step is {state}")
 
-    def _start(self, k: int) -> "_Process | _Local":
-        """Starts worker k; a later life of it has another seed, lest it fails in the same way."""
-        seed = self._seeds[k]
-        if self._lives[k]:
-            seed = [*np.atleast_1d(seed).tolist(), self._lives[k]]
-        self._lives[k] += 1
-        return self._kind(self._memory.fileno(), k, self._task, seed, self._kwargs)
+    def _begin(self, numbers: Sequence[int | None] | None) -> None:
+        """Notes the numbers of the episodes that begin."""
+        numbers = [None] * len(self) if numbers is None else list(numbers)
+        if len(numbers) != len(self):
+            raise ValueError(f"numbers are {numbers}; {len(self)} environments need one each")
+        for k, (over, number) in enumerate(zip(self._over, numbers, strict=True)):
+            if over:
+                self._numbers[k] = None if number is None else checked_number(number)
+        if not self._numbered and any(number is not None for number in numbers):
+            self._numbered = True  # once is enough
+            warnings.warn(
+                f"reset of task {self._task!r} takes no number: its episodes are not reproducible",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def _received(self, k: int) -> Mapping[str, float]:
+        """The info of worker k's step; counts the values that were not finite."""
+        info, broken = self._workers[k].receive()
+        for name in broken:
+            if name not in self.broken:
+                warnings.warn(
+                    f"sensor {name!r} of task {self._task!r} gave a value that is not finite; "
+                    "at such steps it counts as missing",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            self.broken[name] = self.broken.get(name, 0) + 1
+        return info
+
+    def _start(self, k: int) -> Process | Local:
+        seed, memory = self._seeds[k], self._memory.fileno()
+        if self._renewals[k]:
+            seed = [*np.atleast_1d(seed).tolist(), self._renewals[k]]
+        if self._processes:
+            return Process(memory, k, self._timeout, self._task, seed, self._kwargs)
+        return Local(Host(memory, k, self._task, envs.make(self._task, seed=seed, **self._kwargs)))
 
     def _replace(self, k: int, error: Exception) -> Mapping[str, float]:
         """Starts worker k anew until a first step arrives in its row; returns its info."""
@@ -264,7 +317,7 @@ class ParallelEnvironments:
             if self._failures[k] > MAX_RESTARTS:
                 raise RuntimeError(
                     f"environment worker {k} of task {self._task!r} failed {self._failures[k]} "
-                    f"times without a completed step; the last time with {cause}"
+                    f"times without progress; the last time with {cause}"
                 ) from error
             self.restarts += 1
             warnings.warn(
@@ -275,76 +328,11 @@ class ParallelEnvironments:
             )
             self._workers[k].hang_up()
             self._workers[k].join()
+            self._renewals[k] += self._numbers[k] is None  # lest it fails in the same way
             try:
                 self._workers[k] = self._start(k)
                 self._workers[k].receive()
-                self._workers[k].send("reset")
-                return self._workers[k].receive()
+                self._workers[k].send("reset", self._numbers[k])
+                return self._received(k)
             except Exception as next_error:
                 error = next_error
-
-
-class _Process:
-    """A ``Host`` in a process of its own."""
-
-    def __init__(self, memory: int, index: int, *arguments: Any):
-        self._index = index
-        self._pipe, theirs = Pipe()
-        path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-        with theirs:
-            self._child = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-c", "from envs.processes.worker import main; main()"),
-                    *(str(theirs.fileno()), str(memory)),
-                ],
-                env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
-                pass_fds=(theirs.fileno(), memory),
-                stdin=subprocess.DEVNULL,
-            )
-        self.send(index, *arguments)
-
-    def send(self, *message: Any) -> None:
-        with contextlib.suppress(OSError):  # if it has died, receive tells why
-            send(self._pipe, message)
-
-    def receive(self) -> Any:
-        try:
-            succeeded, reply = self._pipe.recv()
-        except (EOFError, OSError):
-            self.join()
-            code = self._child.returncode
-            how = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
-            raise WorkerDied(f"the process of environment {self._index} ended ({how})") from None
-        if not succeeded:
-            raise reply
-        return reply
-
-    def hang_up(self) -> None:
-        self._pipe.close()
-
-    def join(self) -> None:
-        try:
-            self._child.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-
-
-class _Local:
-    """A ``Host`` in this process, behind the same interface; it works when the answer is due."""
-
-    def __init__(self, *arguments: Any):
-        self._host = Host(*arguments)
-        self._message: tuple[Any, ...] = ("spec",)
-
-    def send(self, *message: Any) -> None:
-        self._message = message
-
-    def receive(self) -> Any:
-        return self._host.answer(*self._message)
-
-    def hang_up(self) -> None:
-        self._host.environment.close()
-
-    def join(self) -> None:
-        """Nothing is left to wait for."""

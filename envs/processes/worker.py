@@ -2,18 +2,20 @@
 caller's main module."""
 
 import contextlib
+import math
 import mmap
 import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 import envs
+from envs.base import Environment, TimeStep
 from mummi.modality import Modality
 
 
@@ -36,29 +38,33 @@ class Host:
     Args:
         memory: file descriptor of the shared memory, of any size until the first step.
         index: the environment's row.
-        task, seed, kwargs: arguments of ``envs.make``.
+        task: its name.
+        environment: what is stepped.
     """
 
-    def __init__(self, memory: int, index: int, task: str, seed: int, kwargs: Mapping[str, Any]):
+    def __init__(self, memory: int, index: int, task: str, environment: Environment):
         self._memory = memory
         self._index = index
         self._row = self._available = None
         self._values: dict[str, np.ndarray] = {}
         self._task = task
-        self.environment = envs.make(task, seed=seed, **kwargs)
+        self.environment = environment
 
     def answer(self, command: str, argument: int | None = None) -> Any:
         """Obeys ``spec``, ``reset``, ``step``, ``truth``, ``physics_state``, ``expert_action`` or
         ``render``.
 
-        The argument of ``render`` is the size.
+        The argument of ``render`` is the size, that of ``reset`` the number of the episode.
+        ``reset`` and ``step`` answer with ``info`` and the names of the sensors whose values were
+        not finite: these are delivered as missing, and as zeros.
 
         Raises:
-            ValueError: ``expert_action`` of a task that has no expert.
+            ValueError: ``expert_action`` of a task that has no expert; a reward that is not finite.
         """
         if command == "spec":
             env = self.environment
-            return env.modalities, env.action_size, env.action_repeat
+            numbered = getattr(env, "numbered", True)
+            return env.modalities, env.action_size, env.action_repeat, numbered
         if command == "render":
             return self.environment.render(argument)
         if command == "truth":
@@ -69,25 +75,41 @@ class Host:
             if not hasattr(self.environment, "expert_action"):
                 raise ValueError(f"task {self._task!r} has no scripted expert")
             return self.environment.expert_action()
-        return self._advance(command)
+        if command == "reset":
+            return self._deliver(self.environment.reset(argument))
+        return self._deliver(self.environment.step(self._shared()["action"].copy()))
 
-    def _advance(self, command: str) -> dict[str, float]:
+    def _shared(self) -> np.void:
+        """This environment's row of the shared memory."""
         if self._row is None:
             layout = record(self.environment.modalities, self.environment.action_size)
             self._row = np.frombuffer(mmap.mmap(self._memory, 0), layout)[self._index]
             self._values = {name: self._row["values"][name] for name in layout["values"].names}
             self._available = self._row["available"]
-        row = self._row
-        if command == "reset":
-            step = self.environment.reset()
-        else:
-            step = self.environment.step(row["action"].copy())
+        return self._row
+
+    def _deliver(self, step: TimeStep) -> tuple[dict[str, float], list[str]]:
+        row, broken = self._shared(), []
+        if not math.isfinite(step.reward):
+            raise ValueError(f"the reward of task {self._task!r} is {step.reward}, not finite")
         for name in ("reward", "is_first", "is_last", "is_terminal"):
             row[name] = getattr(step, name)
         for name, value in self._values.items():
-            self._available[name] = step.available[name]
-            value[...] = step.values[name]
-        return dict(step.info)
+            delivered, available = step.values[name], step.available[name]
+            if available and not _finite(delivered):
+                broken.append(name)
+                delivered, available = 0, False
+            self._available[name] = available
+            value[...] = delivered
+        return dict(step.info), broken
+
+
+def _finite(value: np.ndarray) -> bool:
+    """Whether all of a value's numbers are finite; pictures are integers, which always are."""
+    if value.dtype.kind != "f":
+        return True
+    # The sum of squares is not finite where a number is not, and is had in one fast pass.
+    return math.isfinite(np.vdot(value, value)) or bool(np.isfinite(value).all())
 
 
 def main() -> None:
@@ -106,7 +128,8 @@ def main() -> None:
             try:
                 message = pickle.loads(data)
                 if host is None:
-                    host = Host(memory, *message)
+                    index, task, seed, kwargs = message
+                    host = Host(memory, index, task, envs.make(task, seed=seed, **kwargs))
                     reply = host.answer("spec")
                 else:
                     reply = host.answer(*message)

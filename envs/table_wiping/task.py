@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
+from envs.episodes import Episodes
 from envs.table_wiping.expert import WipingExpert, WipingState
 from envs.table_wiping.randomisation import DEFAULT, Randomisation, Randomiser
 from envs.table_wiping.scene import DEPTH_RANGE, ROBOT, WORKSPACE, SceneRenderer, prepare
@@ -93,10 +94,10 @@ class TableWiping:
         self.action_repeat = action_repeat
         self.modalities = tuple(_modality(sensor, image_size) for sensor in sensors)
         self._horizon, self._early_termination = horizon, early_termination
-        self._seed, self._episode = np.random.SeedSequence(seed), 0
+        self._episodes = Episodes(seed)
         self._control_step, self._over = 0, True
 
-        self._simulator = TableSimulator(horizon, reward_shaping, self._seed)
+        self._simulator = TableSimulator(horizon, reward_shaping, np.random.SeedSequence(seed))
         self._model, self._data = self._simulator.mujoco_model, self._simulator.mujoco_data
         prepare(self._model)
         self._randomiser = Randomiser(self._model, ranges) if randomisation else None
@@ -109,16 +110,15 @@ class TableWiping:
         self._portrait = None
         self._expert = WipingExpert(self)
 
-    def reset(self) -> TimeStep:
-        """Starts a new episode: new dirt, start pose and randomisation."""
-        episode = np.random.SeedSequence(self._seed.entropy, spawn_key=(self._episode,))
+    def reset(self, number: int | None = None) -> TimeStep:
+        """Starts a new episode: new dirt, start pose and randomisation, those of that number."""
+        _, episode = self._episodes.begin(number)
         start, scene = episode.spawn(2)
         if self._randomiser:
             self._randomiser(self._data, scene)
             for renderer in filter(None, (self._renderer, self._portrait)):
                 renderer.upload(self._randomiser.texture)
         observation = self._simulator.reset_to(start)
-        self._episode += 1
         self._control_step, self._over = 0, False
         return self._time_step(observation, reward=0.0, terminal=False)
 

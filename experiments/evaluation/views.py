@@ -24,7 +24,7 @@ class Recorded:
         self._demonstration = demonstration
         self._step = 0
 
-    def reset(self) -> TimeStep:
+    def reset(self, number: int | None = None) -> TimeStep:
         self._step = -1
         return self.step(None)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from envs.failures.script import load_script
-from envs.processes.parallel import ONE_THREAD
+from envs.processes.process import ONE_THREAD
 from experiments import evaluate
 from mummi.runs import record as run
 

@@ -105,6 +105,12 @@ def test_the_grid_is_every_combination_once(tmp_path):
         assert config.steps == job.steps == 400 and config.batch_length == 6
 
 
+def test_a_task_of_ones_own_has_a_plain_folder(tmp_path):
+    (job,) = grid(tmp_path, tasks=("tests.support.robots:Plain",), seeds=(0,))
+    assert job.name == "tests.support.robots-Plain/mummi-debug-0"
+    assert parse_config(list(job.flags)).task == "tests.support.robots:Plain"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -30,7 +30,7 @@ class Counter:
     action_size = 1
     action_repeat = 3
 
-    def reset(self):
+    def reset(self, number=None):
         self.count = 0
         return self._time_step()
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import envs
+from envs.episodes import Episodes
 from envs.natural_mujoco.tasks import TASKS
 
 import mujoco  # isort: skip  (after envs, which chooses the OpenGL backend)
@@ -100,7 +101,7 @@ def test_depth_and_touch_never_show_the_background(make, task, tmp_path):
 
 @every_task
 def test_the_body_spans_most_of_the_depth_range(make, task):
-    depth = np.concatenate([stacked(run(make(task, seed=s), 40), "depth") for s in range(3)])
+    depth = np.concatenate([stacked(run(make(task, seed=s), 40), "depth") for s in range(5)])
     body = depth[depth < 1]
     assert 0 < body.min() < 0.3 and 0.6 < body.max() < 1
 
@@ -123,8 +124,9 @@ def test_body_is_that_of_a_segmentation_render(make, task):
 @pytest.mark.parametrize("repeat", [1, 4])
 def test_physics_and_rewards_are_the_suites_own(make, task, repeat):
     environment = make(task, seed=7, background="none", action_repeat=repeat)
-    start = np.random.SeedSequence(int(np.random.SeedSequence(7).generate_state(2)[0])).spawn(2)[0]
-    random = np.random.RandomState(np.random.MT19937(start))
+    seed = int(np.random.SeedSequence(7).generate_state(2)[0])
+    _, episode = Episodes(np.random.SeedSequence(seed).spawn(2)[0]).begin(0)
+    random = np.random.RandomState(np.random.MT19937(episode.spawn(2)[0]))
     original = suite.load(*SUITE_NAMES[task], task_kwargs={"random": random})
     rng = np.random.default_rng(0)
     environment.reset(), original.reset()

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import envs
+from envs.processes.in_process import InProcess
 from envs.processes.parallel import MAX_RESTARTS, ParallelEnvironments
 from envs.processes.worker import record
+from tests.support import robots
 
 SIZE = 16
 SEEDS = [3, 4]
@@ -154,7 +156,7 @@ def test_restarting_stops_when_no_step_is_ever_completed():
         for _ in range(MAX_RESTARTS):
             assert pool.step(np.full((1, 2), np.nan)).restarted.all()
         assert pool.restarts == MAX_RESTARTS
-        with pytest.raises(RuntimeError, match=r"worker 0 .* without a completed step.*action is"):
+        with pytest.raises(RuntimeError, match=r"worker 0 .* without progress.*action is"):
             pool.step(np.full((1, 2), np.nan))
 
 
@@ -282,3 +284,117 @@ def test_an_option_of_the_task_is_its_own_argument():
             False,
             True,
         ]
+
+
+ROBOTS = "tests.support.robots"
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_number_is_played_where_an_episode_begins_and_ignored_elsewhere(processes):
+    with parallel(seeds=[3, 3], processes=processes) as pool:
+        assert pool.reset(numbers=[4, 9]).values["vector"][:, 1].tolist() == [4, 9]
+        for _ in range(LENGTH):
+            batch = pool.step(np.ones((2, 2)), numbers=[7, 7])
+            assert batch.values["vector"][:, 1].tolist() == [4, 9]
+        batch = pool.step(np.ones((2, 2)), numbers=[9, None])
+        assert batch.is_first.all() and batch.values["vector"][:, 1].tolist() == [9, 0]
+        alone = envs.make("dummy", seed=3, image_size=SIZE)
+        np.testing.assert_array_equal(
+            batch.values["embedding"][0], alone.reset(9).values["embedding"]
+        )
+
+
+def test_numbers_that_cannot_be_are_refused():
+    with parallel(processes=False) as pool:
+        with pytest.raises(ValueError, match=r"numbers are \[1\]; 2 environments need one each"):
+            pool.reset(numbers=[1])
+        with pytest.raises(ValueError, match="episode number is -1"):
+            pool.reset(numbers=[0, -1])
+
+
+def test_a_numbered_episode_that_was_lost_is_played_again_from_the_same_seed():
+    with parallel(seeds=[3, 3]) as pool:
+        first = pool.reset(numbers=[4, 5])
+        pool.step(np.ones((2, 2)))
+        kill(pool, 0)
+        with pytest.warns(RuntimeWarning, match="worker 0"):
+            batch = pool.step(np.ones((2, 2)), numbers=[8, 8])
+        assert batch.restarted.tolist() == [True, False]
+        for name, value in batch.values.items():
+            np.testing.assert_array_equal(value[0], first.values[name][0])
+        kill(pool, 1)
+        pool._over[1] = True  # as after its last step: it dies while the next one begins
+        with pytest.warns(RuntimeWarning, match="worker 1"):
+            batch = pool.step(np.ones((2, 2)), numbers=[None, 6])
+        assert batch.values["vector"][1, 1] == 6
+
+
+@pytest.mark.filterwarnings("ignore:environment worker")
+def test_a_numbered_episode_that_always_fails_at_the_same_step_ends_the_run():
+    with ParallelEnvironments(f"{ROBOTS}:NumberedSleeper", [0]) as pool:
+        pool.reset(numbers=[3])
+        for _ in range(MAX_RESTARTS):
+            pool.step(np.zeros((1, 1)))
+            assert pool.step(np.full((1, 1), -1)).restarted.all()
+        pool.step(np.zeros((1, 1)))
+        with pytest.raises(RuntimeError, match=r"without progress.*the arm fell off"):
+            pool.step(np.full((1, 1), -1))
+
+
+def test_a_worker_that_hangs_is_killed_replaced_and_counted():
+    with ParallelEnvironments(f"{ROBOTS}:NumberedSleeper", [0, 0], timeout=0.5) as pool:
+        first = pool.reset(numbers=[2, 3])
+        begun = time.monotonic()
+        said = r"worker 1 .* after WorkerDied: .* gave no answer for 0.5 s and was killed"
+        with pytest.warns(RuntimeWarning, match=said):
+            batch = pool.step(np.array([[0.0], [1.0]]))
+        assert 0.5 < time.monotonic() - begun < 60
+        assert pool.restarts == 1 and batch.restarted.tolist() == [False, True]
+        np.testing.assert_array_equal(batch.values["joints"][1], first.values["joints"][1])
+        assert pool.step(np.zeros((2, 1))).values["joints"][:, 1].tolist() == [2, 1]
+    with pytest.raises(ValueError, match="timeout is 0; it must be a positive number of seconds"):
+        parallel(timeout=0)
+
+
+@pytest.mark.parametrize("where", ["image", "depth", "vector", "embedding"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_a_missing_one_in_this_process(where, bad):
+    with InProcess([robots.Broken(bad, where)]) as pool:
+        check_broken(pool, where)
+
+
+def test_a_value_that_is_not_finite_is_a_missing_one_in_a_worker():
+    with ParallelEnvironments(f"{ROBOTS}:Broken", [0]) as pool:
+        check_broken(pool, "depth")
+
+
+def check_broken(pool, where):
+    pool.reset()
+    assert all(pool.step(np.zeros((1, 1))).available.values()) and not pool.broken
+    with pytest.warns(RuntimeWarning, match=f"sensor '{where}' .* is not finite") as said:
+        batches = [pool.step(np.zeros((1, 1))) for _ in range(3)]
+    assert len(said) == 1 and pool.broken == {where: 3}
+    for batch in batches:
+        assert {n: a.tolist() for n, a in batch.available.items()} == {
+            name: [name != where] for name in batch.available
+        }
+        assert not batch.values[where].any()
+        assert all((v == 1).all() for name, v in batch.values.items() if name != where)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_reward_that_is_not_finite_is_raised_in_this_process(bad):
+    with envs.in_process(robots.Broken(bad, "reward")) as pool:
+        pool.reset()
+        pool.step(np.zeros((1, 1)))
+        with pytest.raises(ValueError, match=f"reward of task .* is {bad}, not finite"):
+            pool.step(np.zeros((1, 1)))
+
+
+def test_a_reward_that_is_not_finite_loses_the_episode_of_a_worker():
+    with ParallelEnvironments(f"{ROBOTS}:Broken", [0], where="reward") as pool:
+        pool.reset()
+        pool.step(np.zeros((1, 1)))
+        with pytest.warns(RuntimeWarning, match="the reward of task .* is nan, not finite"):
+            batch = pool.step(np.zeros((1, 1)))
+        assert batch.restarted.all() and pool.restarts == 1 and not batch.reward.any()

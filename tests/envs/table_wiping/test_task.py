@@ -96,15 +96,14 @@ def test_physics_and_rewards_are_robosuites_own():
 def test_everything_follows_from_the_seed_and_the_global_generator_is_left_alone(environment):
     def frames(made):
         kept = []
-        for _ in range(2):
-            kept.append(made.reset().values)
+        for number in range(2):
+            kept.append(made.reset(number).values)
             kept.append(made.step(DOWN).values)
         return {name: np.stack([values[name] for values in kept]) for name in kept[0]}
 
     np.random.seed(0)
     before = np.random.get_state()[1].copy()
     again, other = (TableWiping(seed=seed, sensors=SENSORS, randomisation=False) for seed in (3, 4))
-    environment._episode = 0
     first, second, third = frames(environment), frames(again), frames(other)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
     for name in SENSORS:
@@ -268,8 +267,7 @@ def test_actions_are_checked_and_clipped(short):
         short.step(np.zeros(7))
     poses = []
     for size in (9.0, 1.0):
-        short._episode = 0
-        short.reset()
+        short.reset(0)
         short.step(size * np.array([1, -1, 1, -1, 1, -1]))
         poses.append(short._data.qpos.copy())
     np.testing.assert_array_equal(*poses)
