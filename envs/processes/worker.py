@@ -44,14 +44,14 @@ class Host:
         self._index = index
         self._row = self._available = None
         self._values: dict[str, np.ndarray] = {}
-        self._task = task
+        self._task, self._kwargs = task, kwargs
         self.environment = envs.make(task, seed=seed, **kwargs)
 
-    def answer(self, command: str, argument: int | None = None) -> Any:
+    def answer(self, command: str, argument: Any = None) -> Any:
         """Obeys ``spec``, ``reset``, ``step``, ``truth``, ``physics_state``, ``expert_action`` or
         ``render``.
 
-        The argument of ``render`` is the size.
+        The argument of ``render`` is the size, that of ``reset`` the seed of a numbered episode.
 
         Raises:
             ValueError: ``expert_action`` of a task that has no expert.
@@ -69,6 +69,9 @@ class Host:
             if not hasattr(self.environment, "expert_action"):
                 raise ValueError(f"task {self._task!r} has no scripted expert")
             return self.environment.expert_action()
+        if command == "reset" and argument is not None:
+            self.environment.close()
+            self.environment = envs.make(self._task, seed=argument, **self._kwargs)
         return self._advance(command)
 
     def _advance(self, command: str) -> dict[str, float]:
