@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,17 @@ _COMMON = {"task", "seed", "image_size", "background", "training", "action_repea
 def tasks() -> list[str]:
     """Names that ``make`` takes, sorted."""
     return sorted(_BUILDERS)
+
+
+def canonical(task: str) -> str:
+    """The name of a task without the prefix ``dmc_`` that a task of this package may have."""
+    return task if ":" in task else task.removeprefix("dmc_")
+
+
+def folder(task: str) -> str:
+    """The folder of a task's runs: its name, and a plain one for a ``module:attribute``."""
+    name = canonical(task)
+    return re.sub(r"[^\w.-]+", "-", name) if ":" in name else name
 
 
 def _builder(task: str) -> tuple[str, Callable[..., Environment]]:

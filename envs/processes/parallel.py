@@ -92,7 +92,7 @@ class ParallelEnvironments:
         self._task, self._kwargs = task, make_kwargs
         self._seeds = list(seeds)
         self._lives = [0] * len(seeds)
-        self._numbers: list[int | None] = [None] * len(seeds)
+        self._numbers = [None] * len(seeds)
         self._failures = [0] * len(seeds)  # restarts since the last completed step
         self._over = np.ones(len(seeds), bool)  # the next step is a reset
         self._waiting = False
@@ -122,23 +122,22 @@ class ParallelEnvironments:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def reset(self, numbers: Sequence[int | None] | None = None) -> Batch:
-        """Starts a new episode everywhere, those of ``numbers``; unfinished ones are dropped."""
+    def reset(self, numbers=None) -> Batch:
+        """Starts a new episode everywhere; unfinished episodes are dropped."""
         self._require_waiting(False)
         self._over[:] = True
         return self.step(np.zeros((len(self), self.action_size), np.float32), numbers)
 
-    def step(self, actions: np.ndarray, numbers: Sequence[int | None] | None = None) -> Batch:
+    def step(self, actions: np.ndarray, numbers=None) -> Batch:
         """``step_async`` and ``step_wait`` in one."""
         self.step_async(actions, numbers)
         return self.step_wait()
 
-    def step_async(self, actions: np.ndarray, numbers: Sequence[int | None] | None = None) -> None:
+    def step_async(self, actions: np.ndarray, numbers=None) -> None:
         """Sends one action to each environment and returns at once.
 
         Args:
             actions: float [K, action_size] in [-1, 1].
-            numbers: of the episode that begins where environment k is reset; None counts.
 
         Raises:
             ValueError: for actions of another shape.
@@ -152,12 +151,10 @@ class ParallelEnvironments:
                 f"{self.action_size} action dimensions need {(len(self), self.action_size)}"
             )
         self._rows["action"] = actions
-        for k, worker in enumerate(self._workers):
-            if self._over[k]:
-                self._numbers[k] = numbers[k] if numbers else None
-                worker.send(*self._resetting(k))
-            else:
-                worker.send("step")
+        numbers = numbers or [None] * len(self)
+        self._numbers = np.where(self._over, numbers, self._numbers).tolist()
+        for worker, over, number in zip(self._workers, self._over, self._numbers, strict=True):
+            worker.send(*(("reset", number) if over else ("step",)))
         self._waiting = True
 
     def step_wait(self) -> Batch:
@@ -254,16 +251,10 @@ class ParallelEnvironments:
     def _start(self, k: int) -> "_Process | _Local":
         """Starts worker k; a later life of it has another seed, lest it fails in the same way."""
         seed = self._seeds[k]
-        if self._lives[k]:
+        if self._lives[k] and self._numbers[k] is None:
             seed = [*np.atleast_1d(seed).tolist(), self._lives[k]]
         self._lives[k] += 1
         return self._kind(self._memory.fileno(), k, self._task, seed, self._kwargs)
-
-    def _resetting(self, k: int) -> tuple:
-        """The message that begins the episode of environment k; the same after a restart."""
-        number = self._numbers[k]
-        seed = None if number is None else [*np.atleast_1d(self._seeds[k]).tolist(), number]
-        return "reset", seed
 
     def _replace(self, k: int, error: Exception) -> Mapping[str, float]:
         """Starts worker k anew until a first step arrives in its row; returns its info."""
@@ -287,7 +278,7 @@ class ParallelEnvironments:
             try:
                 self._workers[k] = self._start(k)
                 self._workers[k].receive()
-                self._workers[k].send(*self._resetting(k))
+                self._workers[k].send("reset", self._numbers[k])
                 return self._workers[k].receive()
             except Exception as next_error:
                 error = next_error

@@ -44,14 +44,14 @@ class Host:
         self._index = index
         self._row = self._available = None
         self._values: dict[str, np.ndarray] = {}
-        self._task, self._kwargs = task, kwargs
+        self._task, self._seed, self._kwargs = task, seed, kwargs
         self.environment = envs.make(task, seed=seed, **kwargs)
 
     def answer(self, command: str, argument: Any = None) -> Any:
         """Obeys ``spec``, ``reset``, ``step``, ``truth``, ``physics_state``, ``expert_action`` or
         ``render``.
 
-        The argument of ``render`` is the size, that of ``reset`` the seed of a numbered episode.
+        The argument of ``render`` is the size, that of ``reset`` the episode's number.
 
         Raises:
             ValueError: ``expert_action`` of a task that has no expert.
@@ -71,7 +71,8 @@ class Host:
             return self.environment.expert_action()
         if command == "reset" and argument is not None:
             self.environment.close()
-            self.environment = envs.make(self._task, seed=argument, **self._kwargs)
+            seed = [*np.atleast_1d(self._seed).tolist(), argument]
+            self.environment = envs.make(self._task, seed=seed, **self._kwargs)
         return self._advance(command)
 
     def _advance(self, command: str) -> dict[str, float]:
