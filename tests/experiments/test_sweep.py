@@ -18,7 +18,7 @@ from experiments import sweep
 from experiments.command_line import parse_config
 from experiments.runtime.start import lock
 from experiments.sweeping import jobs as sweep_jobs
-from mummi.config import METHODS
+from mummi.config import METHODS, Config
 from mummi.data.replay import recorded_step
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
@@ -105,13 +105,30 @@ def test_the_grid_is_every_combination_once(tmp_path):
         assert config.steps == job.steps == 400 and config.batch_length == 6
 
 
+def test_the_runs_of_anybodys_task_lie_in_a_plain_folder(tmp_path, monkeypatch):
+    names = ["my.robots:Arm", "gymnasium:Ant-v5"]
+
+    def parsed(words):
+        flags = dict(zip(words[::2], words[1::2], strict=True))
+        values = {name.removeprefix("--").replace("-", "_"): x for name, x in flags.items()}
+        known = {name: values[name] for name in ("task", "method", "preset", "logdir", "missing")}
+        return Config(**known, seed=int(values["seed"]), steps=int(values["steps"]))
+
+    monkeypatch.setattr(sweep, "parse_config", parsed)
+    jobs = grid(tmp_path, tasks=tuple(names), seeds=(0,), episodes="2:5")
+    assert [job.name.partition("/")[0] for job in jobs] == ["my.robots-Arm", "gymnasium-Ant-v5"]
+    for job, name in zip(jobs, names, strict=True):
+        assert job.flags[:2] == ("--task", name) and job.episodes == "2:5"
+        assert job.logdir == str(tmp_path / job.name)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--tasks", "dumy"], "did you mean 'dummy'"),
         (["--methods", "mumi"], "did you mean 'mummi'"),
         (["--preset", "debgu"], "did you mean 'debug'"),
-        (["--episodes", "0"], "--episodes 0 must be at least 1"),
+        (["--episodes", "0"], "--episodes 0 must be a count of at least 1"),
         (["--parallel", "0"], "--parallel 0 must be at least 1"),
         (["--seeds"], "an empty grid"),
         (["--slurm.gpus", "2"], "add --cluster slurm"),
@@ -176,7 +193,7 @@ def test_the_same_command_does_only_what_is_left(swept, started):
 
 def test_an_evaluation_of_more_episodes_is_enough(copy):
     path = copy / "dummy" / "mummi-debug-0" / "eval" / "none.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"episodes": 3}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"numbers": [0, 1, 2]}))
     assert sweep_jobs.complete(grid(copy)[0])
 
 
@@ -185,7 +202,8 @@ def test_an_evaluation_of_more_episodes_is_enough(copy):
     [
         ("without-depth", None),
         ("none", {"step": 200}),
-        ("random-policy", {"episodes": 0}),
+        ("random-policy", {"numbers": [1, 2]}),
+        ("without-image", {"dropped": ["depth"]}),
         ("medium", {"evaluation_seed": 9}),
         ("high", {"script": {"name": "high", "rules": []}}),
     ],
@@ -205,6 +223,7 @@ def test_an_evaluation_that_is_not_of_this_command_is_due_again(copy, monkeypatc
     assert sweep_jobs.Work(shared=False)(job) == ""
     assert [module for _, module, _ in done] == ["experiments.evaluate"]
     flags = shlex.join(done[0][2])
+    assert "--episodes 1 --random --keep" in flags
     assert "--missing none medium high --drop image depth vector embedding" in flags
 
 
