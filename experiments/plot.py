@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from experiments.command_line import explain
+from experiments.evaluation.result import mean_interval
 from experiments.report import scores
 from experiments.report.paper_results import TABLE_1
 from mummi.config import METHODS
@@ -200,7 +201,8 @@ def draw_methods(arguments: Arguments) -> Figure:
 def errorbar(axes: Axes, x: list[float], cells: list[list[scores.Pair]], **style) -> None:
     """Means with their 95 % intervals over episodes, and each seed's mean as a small cross."""
     returns = [scores.pooled(pairs) for pairs in cells]
-    half = [1.96 * np.std(r, ddof=min(1, len(r) - 1)) / np.sqrt(len(r)) for r in returns]
+    intervals = [mean_interval(r) or (r.mean(), r.mean()) for r in returns]
+    half = [(high - low) / 2 for low, high in intervals]
     axes.errorbar(x, [r.mean() for r in returns], half, capsize=3, **style)
     for place, pairs in zip(x, cells, strict=True):
         means = [np.mean(score.returns) for _, score in pairs]
