@@ -129,7 +129,8 @@ class Files:
                 difference = paired_difference(returns, Result.from_dict(content).by_number)
                 if difference:
                     found[path.stem] = difference
-                    write_json(path, content | {"difference": _written(difference)})
+                    if content.get("difference") != _written(difference):
+                        write_json(path, content | {"difference": _written(difference)})
         return found
 
     def _aside(self, path: pathlib.Path, held: dict) -> pathlib.Path:
@@ -156,6 +157,6 @@ def _written(difference: Difference) -> dict:
     return {
         "to": CONTROL,
         "mean": difference.mean,
-        "interval95": difference.interval,
+        "interval95": difference.interval and list(difference.interval),
         "episodes": difference.pairs,
     }
