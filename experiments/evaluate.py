@@ -10,7 +10,7 @@ from rich.console import Console
 from experiments.command_line import explain
 from experiments.evaluation.agreement import agreement, show
 from experiments.evaluation.conditions import CONTROL, conditions
-from experiments.evaluation.playing import Setting, Trained, play
+from experiments.evaluation.playing import Stage, Trained, play
 from experiments.evaluation.result import Result
 from experiments.evaluation.rollout import episode_numbers
 from experiments.evaluation.saved import Files
@@ -104,23 +104,25 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     files, console = Files(out, common), Console()
     held = {row: files.held(row).numbers for row in rows}
     results, decoded = {}, {}
-    for row in rows:
-        lacking = [n for n in numbers if not (arguments.keep and n in held[row])]
-        if not lacking:
-            continue
-        setting = Setting(config, seed, min(arguments.envs, len(lacking)), arguments.video)
-        decodes = arguments.agreement and not trained.imitates and row.name == CONTROL
-        outcome = play(trained, setting, row, lacking, decodes, console)
-        more = {"measures": outcome.measures} if trained.imitates else {}
-        results[row.name] = files.save(row, outcome.result, **more)
-        console.print(f"{row.name}: {results[row.name].mean:.4g}")
-        if outcome.frames:
-            path = out / "videos" / f"evaluation-{row.file}.mp4"
-            write_video(path, np.stack(outcome.frames), FRAMES_PER_SECOND)
-            console.print(f"video: {path}")
-        if outcome.recording:
-            decoded = agreement(trained.agent, trained.parameters, outcome.recording, seed)
-            files.save_agreement(decoded, len(outcome.recording.episodes()))
+    with Stage(config, min(arguments.envs, len(numbers)), seed) as stage:
+        for row in stage.order(rows):
+            lacking = [n for n in numbers if not (arguments.keep and n in held[row])]
+            if not lacking:
+                continue
+            decodes = arguments.agreement and not trained.imitates and row.name == CONTROL
+            options = {"video": arguments.video, "record": decodes}
+            outcome = play(trained, stage, row, lacking, console, **options)
+            more = {"measures": outcome.measures} if trained.imitates else {}
+            results[row.name] = files.save(row, outcome.result, **more)
+            console.print(f"{row.name}: {results[row.name].mean:.4g}")
+            if outcome.frames:
+                path = out / "videos" / f"evaluation-{row.file}.mp4"
+                write_video(path, np.stack(outcome.frames), FRAMES_PER_SECOND)
+                console.print(f"video: {path}")
+            if outcome.recording:
+                decoded = agreement(trained.agent, trained.parameters, outcome.recording, seed)
+                files.save_agreement(decoded, len(outcome.recording.episodes()))
+    results = {row.name: results[row.name] for row in rows if row.name in results}
     differences = files.compare()
     if results:
         named = {row.name: differences[row.file] for row in rows if row.file in differences}

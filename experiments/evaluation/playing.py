@@ -67,21 +67,59 @@ class Trained:
         return cls(agent, state, meta["step"], False)
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """How conditions are played.
+class Stage:
+    """The environments that conditions are played in, one condition after the other.
 
-    Attributes:
+    Conditions that differ in nothing that environments are made with share them: an episode
+    follows from its number, whatever was played before.
+
+    Args:
         config: settings of the environments.
-        seed: of the evaluation.
         count: environments that run in parallel.
-        video: keep frames of the first episode.
+        seed: of the evaluation.
     """
 
-    config: Config
-    seed: int
-    count: int
-    video: bool = False
+    def __init__(self, config: Config, count: int, seed: int):
+        self.seed = seed
+        self._config, self._count = config, count
+        self._key: tuple | None = None
+        self._environments: ParallelEnvironments | None = None
+        # Where it can be told, what is removed need not be drawn first.
+        self._tells_unseen = "unseen" in vars(envs.options(config.task))
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the environments that are open."""
+        if self._environments:
+            self._environments.close()
+        self._environments = self._key = None
+
+    def order(self, rows: Sequence[Condition]) -> list[Condition]:
+        """The conditions with those together that share environments."""
+        keys = [self._settings(row) for row in rows]
+        return sorted(rows, key=lambda row: keys.index(self._settings(row)))
+
+    def environments(self, row: Condition) -> ParallelEnvironments:
+        """Those for a condition, valid until the next are asked for."""
+        if (key := self._settings(row)) != self._key:
+            self.close()
+            missing, changes = key
+            self._environments = evaluation_environments(
+                self._config, self._count, self.seed, missing, **changes
+            )
+            self._key = key
+        return self._environments
+
+    def _settings(self, row: Condition) -> tuple[str, dict]:
+        """Script of sensor dropout, and changed options of the task."""
+        if not self._tells_unseen:
+            return row.missing, {}
+        return row.missing, {"unseen": (*self._config.env.get("unseen", ()), *row.hidden)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,34 +141,29 @@ class Outcome:
 
 def play(
     trained: Trained,
-    setting: Setting,
+    stage: Stage,
     row: Condition,
     numbers: Sequence[int],
-    record: bool,
     console: Console,
+    *,
+    video: bool = False,
+    record: bool = False,
 ) -> Outcome:
     """Plays episodes under one condition.
 
     Args:
         trained: acts, where the condition has no policy of its own.
-        setting: how.
+        stage: where.
         row: the condition.
         numbers: of the episodes.
-        record: keep what ``agreement`` needs.
         console: shows how many episodes have ended.
+        video: keep frames of the first episode.
+        record: keep what ``agreement`` needs.
     """
-    config, frames, done = setting.config, [], 0
-    # Where it can be told, what is removed need not be drawn first.
-    unseen = {}
-    if "unseen" in vars(envs.options(config.task)):
-        unseen["unseen"] = (*config.env.get("unseen", ()), *row.hidden)
-    places = (config, setting.count, setting.seed, row.missing)
-    with (
-        console.status(f"{row.name}: {len(numbers)} episodes") as status,
-        evaluation_environments(*places, **unseen) as environments,
-    ):
-        measures = Measures()
-        act = measures.timed(_actor(trained, row, environments, setting.seed, measures))
+    frames, done = [], 0
+    with console.status(f"{row.name}: {len(numbers)} episodes") as status:
+        environments, measures = stage.environments(row), Measures()
+        act = measures.timed(_actor(trained, row, environments, stage.seed, measures))
         recording = Recording(act, environments) if record else None
 
         def watch(batch: Batch, playing: Numbers) -> None:
@@ -138,7 +171,7 @@ def play(
             done += sum(bool(batch.is_last[k]) for k, n in enumerate(playing) if n is not None)
             status.update(f"{row.name}: {done} of {len(numbers)} episodes")
             # The first environment takes the first episode.
-            if setting.video and playing[0] == numbers[0]:
+            if video and playing[0] == numbers[0]:
                 if batch.is_first[0]:
                     frames.clear()
                 scene = environments.render(SCENE)[0]

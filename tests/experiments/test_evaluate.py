@@ -187,7 +187,7 @@ def test_what_is_to_be_kept_is_not_played_again(logdir, results, monkeypatch):
     assert content(logdir, "none")["episodes"] == 3
     played = []
 
-    def play(trained, setting, row, numbers, *_):
+    def play(trained, stage, row, numbers, *_, **__):
         played.append(list(numbers))
         raise KeyboardInterrupt
 
