@@ -18,7 +18,7 @@ from experiments import sweep
 from experiments.command_line import parse_config
 from experiments.runtime.start import lock
 from experiments.sweeping import jobs as sweep_jobs
-from mummi.config import METHODS, Config
+from mummi.config import METHODS
 from mummi.data.replay import recorded_step
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
@@ -105,23 +105,6 @@ def test_the_grid_is_every_combination_once(tmp_path):
         assert config.steps == job.steps == 400 and config.batch_length == 6
 
 
-def test_the_runs_of_anybodys_task_lie_in_a_plain_folder(tmp_path, monkeypatch):
-    names = ["my.robots:Arm", "gymnasium:Ant-v5"]
-
-    def parsed(words):
-        flags = dict(zip(words[::2], words[1::2], strict=True))
-        values = {name.removeprefix("--").replace("-", "_"): x for name, x in flags.items()}
-        known = {name: values[name] for name in ("task", "method", "preset", "logdir", "missing")}
-        return Config(**known, seed=int(values["seed"]), steps=int(values["steps"]))
-
-    monkeypatch.setattr(sweep, "parse_config", parsed)
-    jobs = grid(tmp_path, tasks=tuple(names), seeds=(0,), episodes="2:5")
-    assert [job.name.partition("/")[0] for job in jobs] == ["my.robots-Arm", "gymnasium-Ant-v5"]
-    for job, name in zip(jobs, names, strict=True):
-        assert job.flags[:2] == ("--task", name) and job.episodes == "2:5"
-        assert job.logdir == str(tmp_path / job.name)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -195,6 +178,11 @@ def test_an_evaluation_of_more_episodes_is_enough(copy):
     path = copy / "dummy" / "mummi-debug-0" / "eval" / "none.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"numbers": [0, 1, 2]}))
     assert sweep_jobs.complete(grid(copy)[0])
+    assert not sweep_jobs.complete(grid(copy, episodes="0:3")[0])
+    for path in path.parent.glob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"numbers": [5, 6, 7]}))
+    assert sweep_jobs.complete(grid(copy, episodes="5:8")[0])
+    assert not sweep_jobs.complete(grid(copy)[0])
 
 
 @pytest.mark.parametrize(
