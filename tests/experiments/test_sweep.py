@@ -179,8 +179,8 @@ def test_an_evaluation_of_more_episodes_is_enough(copy):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"numbers": [0, 1, 2]}))
     assert sweep_jobs.complete(grid(copy)[0])
     assert not sweep_jobs.complete(grid(copy, episodes="0:3")[0])
-    for path in path.parent.glob("*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"numbers": [5, 6, 7]}))
+    for file in path.parent.glob("*.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"numbers": [5, 6, 7]}))
     assert sweep_jobs.complete(grid(copy, episodes="5:8")[0])
     assert not sweep_jobs.complete(grid(copy)[0])
 

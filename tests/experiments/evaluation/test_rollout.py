@@ -18,12 +18,14 @@ from experiments.evaluation.rollout import (
 )
 from mummi.agent import Agent
 from mummi.config import Config
+from mummi.runs.logger import read_metrics
+from tests.support import tiny
 from tests.support.small import random_like, small_config
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 SEED = 5
-WALKER = Config(task="walker_stand", image_size=8, action_repeat=250, background="none")
+WALKER = Config(task="walker_stand", image_size=8, action_repeat=250, background="natural")
 TOY = Config(task="toy_x_y", image_size=8, action_repeat=10, background="none")
 
 
@@ -150,6 +152,26 @@ def test_one_environment_runs_in_a_process_too_and_an_error_in_it_is_no_error_he
         with pytest.warns(RuntimeWarning, match="episode dropped, after ValueError: action is"):
             result = rollout(act, pool, range(2))
         assert result.lengths == [20, 20] and pool.restarts == 1
+
+
+def test_a_simulator_that_dies_in_an_evaluation_does_not_end_the_training(tmp_path, monkeypatch):
+    step, steps = ParallelEnvironments.step, []
+
+    def dying(self, *arguments):
+        if evaluation_seeds(0, 1)[0] in self._seeds:
+            steps.append(self)
+            if len(steps) == 5:
+                self._workers[0]._child.kill()
+        return step(self, *arguments)
+
+    monkeypatch.setattr(ParallelEnvironments, "step", dying)
+    more = ("--envs", "1", "--evaluate-every", "200", "--evaluate-episodes", "2")
+    with pytest.warns(RuntimeWarning, match="worker 0 of task 'dummy' is started anew"):
+        tiny.run(tmp_path, *more, "--steps", "200")
+    returns = [
+        row["evaluation/return"] for row in read_metrics(tmp_path) if "evaluation/return" in row
+    ]
+    assert len(returns) == 1 and np.isfinite(returns).all()
 
 
 def test_environments_of_an_evaluation_are_alike_and_unlike_those_of_training():
