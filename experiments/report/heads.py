@@ -58,7 +58,7 @@ def heads_tables(runs: list[Trained]) -> list[Table]:
         "heads that make chunks. Latency is from the sensors of one robot to its action."
     )
     columns = tuple(column for column, _ in MEASURES.values())
-    shown = tuple(row for row in rows if any(row == there for there, _ in measures))
+    shown = tuple(row for row in rows if any(row == measured for measured, _ in measures))
     second = Table(
         "motion", OURS, "Action heads: motion and speed", caption, ("task", "head"), shown,
         columns, measures, across="condition",
