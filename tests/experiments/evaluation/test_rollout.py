@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from envs.processes.parallel import ParallelEnvironments
+from experiments.evaluation.agreement import _filter
 from experiments.evaluation.rollout import (
     agent_actor,
     evaluation_environments,
@@ -165,13 +166,16 @@ def test_a_simulator_that_dies_in_an_evaluation_does_not_end_the_training(tmp_pa
         return step(self, *arguments)
 
     monkeypatch.setattr(ParallelEnvironments, "step", dying)
-    more = ("--envs", "1", "--evaluate-every", "200", "--evaluate-episodes", "2")
+    more = ("--envs", "1", "--evaluate-every", "100", "--evaluate-episodes", "2")
+    compiled = _filter._cache_size()
     with pytest.warns(RuntimeWarning, match="worker 0 of task 'dummy' is started anew"):
         tiny.run(tmp_path, *more, "--steps", "200")
     returns = [
         row["evaluation/return"] for row in read_metrics(tmp_path) if "evaluation/return" in row
     ]
-    assert len(returns) == 1 and np.isfinite(returns).all()
+    assert len(returns) == 2 and np.isfinite(returns).all()
+    # Nor does each evaluation of a training compile anew how the sensors agree.
+    assert _filter._cache_size() == compiled + 1
 
 
 def test_environments_of_an_evaluation_are_alike_and_unlike_those_of_training():
