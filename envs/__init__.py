@@ -105,8 +105,8 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
         return name, find(name)
     if name not in _BUILDERS:
         raise ValueError(
-            f"unknown task {task!r} (tasks are {', '.join(tasks())}, MODULE:ATTRIBUTE for your own, "
-            f"and gymnasium:ID){closest(name, _BUILDERS)}"
+            f"unknown task {task!r} (tasks are {', '.join(tasks())}, MODULE:ATTRIBUTE "
+            f"for your own, and gymnasium:ID){closest(name, _BUILDERS)}"
         )
     module, builder = _BUILDERS[name]
     with _says_what_to_install(name):

@@ -140,7 +140,7 @@ class Policy:
             if self.label == "expert":
                 return expert_actor(environments)
             size = environments.action_size
-            return lambda _: np.array([r.uniform(-1, 1, size) for r in random], np.float32)
+            return lambda *_: np.array([r.uniform(-1, 1, size) for r in random], np.float32)
         record = self._record
         for name, there, needed in (
             ("sensors", environments.modalities, record.modalities),
@@ -190,8 +190,10 @@ def record(
             return []
         for name, available in batch.available.items():
             if not available.all():
-                raise ValueError(f"sensor {name!r} did not deliver; demonstrations need them all")
-        states, actions = environments.physics_state(), act(batch)
+                raise ValueError(
+                    f"sensor {name!r} did not deliver; demonstrations need all sensors"
+                )
+        states, actions = environments.physics_state(), act(batch, range(count))
         if step % arguments.noise_steps == 0:
             disturbance = arguments.noise * np.array([r.standard_normal(size) for r in random])
         executed = np.clip(actions + disturbance, -1, 1)

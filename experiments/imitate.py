@@ -17,6 +17,7 @@ from envs.failures.script import load_script
 from experiments import evaluate
 from experiments.command_line import explain, parse_config, peek, require
 from experiments.evaluation.ablation import modality_pairs, removals
+from experiments.evaluation.conditions import usual
 from experiments.evaluation.rollout import evaluation_environments
 from experiments.evaluation.views import make_views
 from mummi.agent import Agent, AgentState
@@ -309,7 +310,7 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
         if not trained:
             Stages(config, imitation, sensors, demonstrations, logger).run()
         pairs = "modality-pairs" in options.ablation
-        scripts, dropped = evaluate.usual(this)
+        scripts, dropped = usual(this)
         dropped = dropped or tuple(names)
         if HEADS[imitation.head].blind:
             scripts, dropped = ("none",), ()

@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from experiments.command_line import explain
+from experiments.evaluation.result import mean_interval
 from experiments.report import scores
 from experiments.report.paper_results import TABLE_1
 from mummi.config import METHODS
@@ -177,15 +178,15 @@ def draw_methods(arguments: Arguments) -> Figure:
         for method in scores.in_order((r.config.method for r in mine), scores.NAMES):
             folders = [r.folder for r in mine if r.config.method == method]
             steps, values = over_seeds([smoothed(f, arguments.smooth) for f in folders])
-            mean, whole = np.nanmean(values, 0), int(np.isfinite(values).all(0).sum())
+            mean, complete = np.nanmean(values, 0), int(np.isfinite(values).all(0).sum())
             label = f"{scores.label(method)}, {seeds(len(folders))}"
-            if whole < len(steps):
+            if complete < len(steps):
                 label += " (dashed: fewer)"
-                late = slice(max(whole - 1, 0), None)
+                late = slice(max(complete - 1, 0), None)
                 panel.plot(steps[late], mean[late], "--", color=color(method), linewidth=1)
-            panel.plot(steps[:whole], mean[:whole], color=color(method), label=label)
-            low, high = values[:, :whole].min(0), values[:, :whole].max(0)
-            panel.fill_between(steps[:whole], low, high, color=color(method), alpha=0.2, lw=0)
+            panel.plot(steps[:complete], mean[:complete], color=color(method), label=label)
+            low, high = values[:, :complete].min(0), values[:, :complete].max(0)
+            panel.fill_between(steps[:complete], low, high, color=color(method), alpha=0.2, lw=0)
         untrained(panel, untrained_of(task, runs))
         finish_curves(panel, task)
         legend_below(panel, 2)
@@ -200,7 +201,8 @@ def draw_methods(arguments: Arguments) -> Figure:
 def errorbar(axes: Axes, x: list[float], cells: list[list[scores.Pair]], **style) -> None:
     """Means with their 95 % intervals over episodes, and each seed's mean as a small cross."""
     returns = [scores.pooled(pairs) for pairs in cells]
-    half = [1.96 * np.std(r, ddof=min(1, len(r) - 1)) / np.sqrt(len(r)) for r in returns]
+    intervals = [mean_interval(r) or (r.mean(), r.mean()) for r in returns]
+    half = [(high - low) / 2 for low, high in intervals]
     axes.errorbar(x, [r.mean() for r in returns], half, capsize=3, **style)
     for place, pairs in zip(x, cells, strict=True):
         means = [np.mean(score.returns) for _, score in pairs]
@@ -268,9 +270,9 @@ def draw_fusion(arguments: Arguments) -> Figure:
     groups = sorted({(r.config.task, r.name) for r in runs})
     figure, axes = panels(1, len(groups), arguments.title or kinds.pop())
     for (task, head), panel in zip(groups, axes[0], strict=True):
-        there = {c for cells in found.values() for t, h, c in cells if (t, h) == (task, head)}
-        removed = sorted(there, key=lambda condition: (condition.count(","), condition))
-        ticks = scores.in_order(there, dict.fromkeys(("none", "medium", "high", *removed)))
+        named = {c for cells in found.values() for t, h, c in cells if (t, h) == (task, head)}
+        removed = sorted(named, key=lambda condition: (condition.count(","), condition))
+        ticks = scores.in_order(named, dict.fromkeys(("none", "medium", "high", *removed)))
         for index, (method, cells) in enumerate(found.items()):
             aside = 0.4 * (index - (len(found) - 1) / 2) / len(found)
             shown = [c for c in ticks if (task, head, c) in cells]

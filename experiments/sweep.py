@@ -20,6 +20,7 @@ from rich.table import Table
 import envs
 from envs.failures.script import load_script
 from experiments.command_line import explain, parse_config
+from experiments.evaluation.rollout import episode_numbers
 from experiments.sweeping.jobs import Cluster, Job, Machine, Slurm, complete
 from mummi.runs import record as run
 from mummi.training.progress import LINE_EVERY
@@ -53,7 +54,7 @@ class Arguments:
             in LOGDIR/logs.
         parallel: runs at a time; by default one on this machine, as many as it gives on a cluster.
         evaluate: evaluate each run after its training.
-        episodes: episodes of each row of the evaluation.
+        episodes: episodes of each row of the evaluation, as of experiments.evaluate.
         cluster: none for processes on this machine, slurm for jobs of Slurm through submitit, or
             local to try out submitit without a cluster.
         slurm: what each job asks of Slurm.
@@ -66,7 +67,7 @@ class Arguments:
     logdir: str = "runs/sweep"
     parallel: int | None = None
     evaluate: bool = True
-    episodes: int = 30
+    episodes: int | str = 30
     cluster: Literal["none", "slurm", "local"] = "none"
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
 
@@ -119,9 +120,9 @@ def grid(arguments: Arguments, flags: Sequence[str] = ()) -> list[Job]:
         ValueError: what a run would refuse, or ``flags`` that set what the grid sets.
         SystemExit: another mistake in ``flags``, which is printed.
     """
-    for name, value in (("episodes", arguments.episodes), ("parallel", arguments.parallel)):
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} {value} must be at least 1")
+    episode_numbers(arguments.episodes)
+    if arguments.parallel is not None and arguments.parallel < 1:
+        raise ValueError(f"--parallel {arguments.parallel} must be at least 1")
     if arguments.cluster == "none" and arguments.slurm != Slurm():
         raise ValueError("--slurm.* is for jobs of Slurm; add --cluster slurm")
     jobs = {}
@@ -147,7 +148,7 @@ def grid(arguments: Arguments, flags: Sequence[str] = ()) -> list[Job]:
         load_script(config.missing)
         run.check_folder(config.logdir, config)
         log = str(pathlib.Path(arguments.logdir, "logs", f"{name}.log"))
-        episodes = arguments.episodes if arguments.evaluate else 0
+        episodes = str(arguments.episodes) if arguments.evaluate else ""
         jobs[name] = Job(name, (*words, *flags), config.logdir, log, config.steps, episodes)
     if not jobs:
         raise ValueError("an empty grid: --tasks, --methods and --seeds need a name each")

@@ -11,6 +11,7 @@ import tyro
 from experiments.command_line import explain
 from experiments.report import paper_results
 from experiments.report.cells import by_seed, describe, mean_cell, numbers_cell, untrained_cell
+from experiments.report.differences import difference_cells, difference_table
 from experiments.report.heads import heads_tables
 from experiments.report.libero import libero_tables
 from experiments.report.scores import (
@@ -132,6 +133,13 @@ def tables(runs: list[Trained]) -> list[Table]:
         return Table(name, OURS, title, caption, ("task", head), rows, columns, cells, True)
 
     result = [means("returns", "Table I: returns with sensors missing", "missing data", levels)]
+    costs = difference_cells(found)
+    cells = {
+        ((task, condition), label(method)): costs[task, method, condition]
+        for task, condition, method in itertools.product(tasks, conditions, methods)
+        if (task, method, condition) in costs
+    }
+    result += difference_table(cells, ("task", "missing"), map(label, methods))
     if reported := [task for task in paper_results.TABLE_1 if task in tasks]:
         result.append(published(reported))
     result.append(interquartile_table(found, tasks, methods, list(levels)))

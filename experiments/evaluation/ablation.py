@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 
-from experiments.evaluate import Condition
+from experiments.evaluation.conditions import CONTROL, Condition, condition_name
 from experiments.evaluation.rollout import write_json
-from experiments.report.scores import condition_name
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -32,8 +31,8 @@ def modality_pairs(logdir: pathlib.Path, sensors: Sequence[str]) -> pathlib.Path
     """
 
     def read(*removed: str) -> dict:
-        name = condition_name(removed, "none")
-        path = logdir / "eval" / f"{Condition(name, 'none').file}.json"
+        row = Condition(condition_name(removed, CONTROL), CONTROL)
+        path = logdir / "eval" / f"{row.file}.json"
         return json.loads(path.read_text())
 
     size = len(sensors)
@@ -43,13 +42,13 @@ def modality_pairs(logdir: pathlib.Path, sensors: Sequence[str]) -> pathlib.Path
         score = read(*removed)
         mean[row, column] = mean[column, row] = score["mean"]
         sd[row, column] = sd[column, row] = score["std"]
-    whole = read()
-    content = {key: whole[key] for key in ("task", "method", "seed", "step", "episodes")}
-    content |= {"sensors": list(sensors), "none": whole["mean"]}
+    control = read()
+    content = {key: control[key] for key in ("task", "method", "seed", "step", "episodes")}
+    content |= {"sensors": list(sensors), "none": control["mean"]}
     write_json(logdir / f"{NAME}.json", content | {"mean": mean.tolist(), "sd": sd.tolist()})
 
     figure, axes = plt.subplots(figsize=(1.5 + size, 1 + size), dpi=120, layout="constrained")
-    image = axes.imshow(mean, vmin=min(0.0, mean.min()), vmax=max(whole["mean"], mean.max()))
+    image = axes.imshow(mean, vmin=min(0.0, mean.min()), vmax=max(control["mean"], mean.max()))
     axes.set_xticks(range(size), sensors, rotation=45, ha="right")
     axes.set_yticks(range(size), sensors)
     middle = sum(image.get_clim()) / 2
@@ -57,8 +56,8 @@ def modality_pairs(logdir: pathlib.Path, sensors: Sequence[str]) -> pathlib.Path
         color = "black" if mean[row, column] > middle else "white"
         text = f"{mean[row, column]:.0f}"
         axes.text(column, row, text, ha="center", va="center", color=color)
-    all_there = f"{whole['mean']:.0f} ± {whole['std']:.0f}"
-    axes.set_title(f"{whole['task']}: return without two sensors\nnothing removed: {all_there}")
+    unhindered = f"{control['mean']:.0f} ± {control['std']:.0f}"
+    axes.set_title(f"{control['task']}: return without two sensors\nnothing removed: {unhindered}")
     figure.colorbar(image, shrink=0.8)
     path = logdir / f"{NAME}.png"
     figure.savefig(path)

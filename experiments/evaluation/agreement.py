@@ -1,5 +1,7 @@
 """Do an agent's sensors agree? The physical state decoded from each sensor alone, and across."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,9 @@ from rich.table import Table
 
 from envs.processes.parallel import Batch, ParallelEnvironments
 from experiments.evaluation import probe
-from experiments.evaluation.rollout import Act
+from experiments.evaluation.rollout import Act, Numbers
 from mummi.agent import Agent
+from mummi.model.world_model import WorldModel
 
 LIMIT = 10
 """Most episodes that are kept."""
@@ -16,10 +19,14 @@ BLOCK = 10
 """Neighbouring steps that are fitted on, or held out, together."""
 PENALTY = 0.3
 """Of the linear maps, see ``probe.fit_ridge``."""
+SPAN = 50
+"""Steps that one compiled call filters; episodes of every length are made of such spans."""
 
 
 class Recording:
     """Acts as it is told to, and keeps what was seen, done and true: use it as an ``Act``.
+
+    The first ``LIMIT`` episodes that begin are kept.
 
     Args:
         act: chooses the actions.
@@ -29,54 +36,70 @@ class Recording:
     def __init__(self, act: Act, environments: ParallelEnvironments):
         self._act = act
         self._environments = environments
-        self._running: list[list[tuple]] = [[] for _ in range(len(environments))]
-        self._episodes: list[list[tuple]] = []
+        self._steps: dict[int, list[dict]] = {}
 
-    def __call__(self, batch: Batch) -> np.ndarray:
+    def __call__(self, batch: Batch, numbers: Numbers) -> np.ndarray:
         """Actions [K, A] for one step of K environments."""
-        truth = self._environments.truth()
-        actions = self._act(batch)
-        for k, rows in enumerate(self._running):
-            if batch.restarted[k]:
-                rows.clear()
-            if truth[k] is not None and len(self._episodes) < LIMIT:
-                values = {name: value[k] for name, value in batch.values.items()}
-                available = {name: there[k] for name, there in batch.available.items()}
-                rows.append((values, available, actions[k], truth[k]))
-            if batch.is_last[k] and rows:
-                self._episodes.append(rows)
-                self._running[k] = []
+        for k, number in enumerate(numbers):
+            if number is None or not batch.is_first[k]:
+                continue
+            if number in self._steps or len(self._steps) < LIMIT:
+                self._steps[number] = []  # also where a lost worker begins it anew
+        kept = [k for k, number in enumerate(numbers) if number in self._steps]
+        truth = self._environments.truth() if kept else []
+        actions = self._act(batch, numbers)
+        for k in kept:
+            if truth[k] is not None:
+                step = {
+                    "values": {name: value[k] for name, value in batch.values.items()},
+                    "available": {name: flags[k] for name, flags in batch.available.items()},
+                    "action": actions[k],
+                    "truth": truth[k],
+                }
+                self._steps[numbers[k]].append(step)
         return actions
 
-    def episodes(self) -> dict:
-        """Arrays [N, T, ...] of N episodes, padded to the longest: ``values`` and ``available`` by
-        modality, ``action`` (taken at that step), ``truth`` by name, ``real`` (not padding).
+    def episodes(self) -> list[dict]:
+        """Recorded episodes in the order of their numbers, each as arrays [T, ...]: ``values`` and
+        ``available`` by modality, ``action`` (taken at that step), ``truth`` by name.
 
-        Episodes that have not ended count too.
+        The last step of an episode, at which nothing is done, is not recorded.
 
         Raises:
             ValueError: nothing was recorded.
         """
-        episodes = [rows for rows in (*self._episodes, *self._running) if rows][:LIMIT]
+        episodes = [self._steps[number] for number in sorted(self._steps) if self._steps[number]]
         if not episodes:
             raise ValueError("no step was recorded")
-        longest = max(map(len, episodes))
-
-        def pad(*rows):
-            column = np.stack(rows)
-            return np.pad(column, ((0, longest - len(rows)), *((0, 0),) * (column.ndim - 1)))
-
-        padded = [jax.tree.map(pad, *rows) for rows in episodes]
-        values, available, action, truth = jax.tree.map(lambda *x: np.stack(x), *padded)
-        length = np.array([len(rows) for rows in episodes])
-        real = np.arange(longest) < length[:, None]
-        return {
-            "values": values, "available": available, "action": action, "truth": truth,
-            "real": real,
-        }  # fmt: skip
+        return [jax.tree.map(lambda *rows: np.stack(rows), *steps) for steps in episodes]
 
 
-def alone_features(agent: Agent, parameters, episodes: dict, seed: int) -> dict[str, np.ndarray]:
+@functools.partial(jax.jit, static_argnums=0)
+def _filter(model: WorldModel, params, state, span, key):
+    """The state after ``SPAN`` steps of one episode, and features [SPAN, 1 + M, F] along them.
+
+    Rows are filtered from all sensors and from each of M alone. ``span`` has ``values`` by modality
+    [SPAN, ...], ``available`` [SPAN, 1 + M], ``action`` [SPAN, A], ``is_first`` and ``index``.
+    """
+    rows = 1 + len(model.modalities)
+
+    def step(state, now):
+        def alike(x):
+            return jnp.broadcast_to(x, (rows, *x.shape))
+
+        values, action, is_first = (
+            jax.tree.map(alike, now[name]) for name in ("values", "action", "is_first")
+        )
+        noise = jax.random.fold_in(key, now["index"])
+        state = model.filter_step(params, state, values, now["available"], action, is_first, noise)
+        return state, jnp.concatenate([state.deter, state.mean], -1)
+
+    return jax.lax.scan(step, state, span)
+
+
+def alone_features(
+    agent: Agent, parameters, episodes: list[dict], seed: int
+) -> dict[str, np.ndarray]:
     """Latent features [steps, F] of recorded steps, filtered from each sensor alone and from all.
 
     A feature is h and the mean of s^c. ``all`` stands for all sensors.
@@ -87,31 +110,36 @@ def alone_features(agent: Agent, parameters, episodes: dict, seed: int) -> dict[
         episodes: from ``Recording.episodes``.
         seed: seed of the latent samples.
     """
-    number, time = episodes["real"].shape
-    action = np.pad(episodes["action"], ((0, 0), (1, 0), (0, 0)))[:, :-1]
-    first = np.zeros((number, time), bool)
-    first[:, 0] = True
-    values = {m.name: episodes["values"][m.name] for m in agent.modalities}
+    names = [m.name for m in agent.modalities]
+    # Which sensors each row of the batch has, [1 + M, M].
+    has = np.concatenate([np.ones((1, len(names)), bool), np.eye(len(names), dtype=bool)])
+    features = []
+    for number, episode in enumerate(episodes):
+        index, action = np.arange(len(episode["action"])), episode["action"]
+        steps = {
+            "values": {name: episode["values"][name] for name in names},
+            "available": {
+                name: episode["available"][name][:, None] & has[:, column]
+                for column, name in enumerate(names)
+            },
+            "action": np.concatenate([np.zeros_like(action[:1]), action[:-1]]),
+            "is_first": index == 0,
+            "index": index,
+        }
+        key = jax.random.fold_in(jax.random.PRNGKey(seed), number)
+        state = agent.model.rssm.initial(len(has))
+        for start in range(0, len(index), SPAN):
+            span = jax.tree.map(functools.partial(_span, start), steps)
+            state, found = _filter(agent.model, parameters.model, state, span, key)
+            features.append(np.asarray(found)[: len(index) - start])
+    rows = np.concatenate(features).swapaxes(0, 1)
+    return dict(zip(("all", *names), rows, strict=True))
 
-    @jax.jit
-    def features(model, available):
-        def step(state, inputs):
-            index, *now = inputs
-            key = jax.random.fold_in(jax.random.PRNGKey(seed), index)
-            state = agent.model.filter_step(model, state, *now, key)
-            return state, jnp.concatenate([state.deter, state.mean], -1)
 
-        inputs = jax.tree.map(lambda x: x.swapaxes(0, 1), (values, available, action, first))
-        start = agent.model.rssm.initial(number)
-        return jax.lax.scan(step, start, (jnp.arange(time), *inputs))[1].swapaxes(0, 1)
-
-    def filtered(names):
-        there = episodes["available"]
-        there = {name: there[name] & (name in names) for name in values}
-        return np.asarray(features(parameters.model, there))[episodes["real"]]
-
-    alone = {name: filtered([name]) for name in values}
-    return {"all": filtered(list(values)), **alone}
+def _span(start: int, rows: np.ndarray) -> np.ndarray:
+    """``SPAN`` rows from ``start`` on, zeros beyond the last."""
+    rows = rows[start : start + SPAN]
+    return np.pad(rows, ((0, SPAN - len(rows)), *((0, 0),) * (rows.ndim - 1)))
 
 
 def agreement(agent: Agent, parameters, recording: Recording, seed: int) -> dict[str, dict]:
@@ -130,9 +158,9 @@ def agreement(agent: Agent, parameters, recording: Recording, seed: int) -> dict
         ValueError: nothing was recorded.
     """
     episodes = recording.episodes()
-    if not episodes["truth"]:
+    if not episodes[0]["truth"]:
         return {}
-    truth = np.concatenate(list(episodes["truth"].values()), -1)[episodes["real"]]
+    truth = np.concatenate([np.concatenate(list(e["truth"].values()), -1) for e in episodes])
     blocks = np.random.default_rng(seed).permutation(-(-len(truth) // BLOCK))
     fit = np.repeat(blocks % 2 == 0, BLOCK)[: len(truth)]
     if fit.all() or not np.ptp(truth[~fit], axis=0).any():

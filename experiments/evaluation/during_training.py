@@ -32,7 +32,7 @@ class Evaluation:
         with evaluation_environments(config, count, config.seed, config.missing) as environments:
             act = agent_actor(agent, parameters, count, config.seed)
             recording = Recording(act, environments)
-            result = rollout(recording, environments, config.evaluate_episodes)
+            result = rollout(recording, environments, range(config.evaluate_episodes))
         scores = {"evaluation/return": result.mean, "evaluation/std": result.std}
         scores |= {f"evaluation/{name}": value for name, value in result.last.items()}
         decoded = agreement(agent, parameters, recording, config.seed)

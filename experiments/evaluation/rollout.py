@@ -1,132 +1,101 @@
-"""Rollouts of a trained agent and what they say: returns by condition, intervals, files."""
+"""Rollouts of numbered episodes, each the same whoever plays beside it."""
 
+import collections
 import dataclasses
 import json
-import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from envs.base import LABELS
 from envs.processes.parallel import Batch, ParallelEnvironments
-from mummi.agent import Agent
+from experiments.evaluation.result import Played, Result
 from mummi.config import Config
 from mummi.modality import require_can_fail
+from mummi.policy import Acting
 from mummi.runs.files import atomic
 
 EVALUATION = 1
 """Second entry of every evaluation seed; training seeds have 0 there."""
 
+Numbers = Sequence[int | None]
+"""Number of the episode that each of K environments plays; None where no action is asked for."""
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """Episodes under one condition.
+Act = Callable[[Batch, Numbers], np.ndarray]
+"""Actions [K, A] for one step of K environments; rows without a number mean nothing."""
 
-    Attributes:
-        returns: sum of rewards of each episode.
-        lengths: agent steps of each episode.
-        missing: share of sensor readings that did not arrive, of each episode.
-        info: last value of each number of ``TimeStep.info``, of each episode.
+
+def episode_numbers(text: int | str) -> range:
+    """Numbers of episodes as a command line has them: ``30`` is ``0:30``, ``5:8`` is 5, 6 and 7.
+
+    Raises:
+        ValueError: another text, or no episode.
     """
-
-    returns: list[float]
-    lengths: list[int]
-    missing: list[float]
-    info: list[dict[str, float]]
-
-    @property
-    def mean(self) -> float:
-        """Mean return."""
-        return float(np.mean(self.returns))
-
-    @property
-    def std(self) -> float:
-        """Standard deviation of the return over episodes."""
-        return float(np.std(self.returns))
-
-    @property
-    def last(self) -> dict[str, float]:
-        """Mean over the episodes that have it of each number of ``info`` that is no label."""
-        names = dict.fromkeys(name for info in self.info for name in info if name not in LABELS)
-        return {n: float(np.mean([i[n] for i in self.info if n in i])) for n in names}
-
-    @property
-    def by_task(self) -> dict[str, dict[str, float]]:
-        """``episodes`` and mean ``success`` of each of several tasks, by the number that ``info``
-        gives it; empty where it does not."""
-        tasks: dict[int, list[float]] = {}
-        for info in self.info:
-            if info.keys() >= {"task", "success"}:
-                tasks.setdefault(int(info["task"]), []).append(info["success"])
-        return {
-            str(task): {"episodes": len(tasks[task]), "success": float(np.mean(tasks[task]))}
-            for task in sorted(tasks)
-        }
-
-    @property
-    def interval(self) -> float:
-        """Half width of the 95 % interval of the mean (normal approximation)."""
-        return (
-            1.96
-            * float(np.std(self.returns, ddof=min(1, len(self.returns) - 1)))
-            / math.sqrt(len(self.returns))
+    start, colon, stop = str(text).partition(":")
+    if not colon:
+        start, stop = "0", start
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop)):
+        raise ValueError(
+            f"--episodes {text} must be a count of at least 1, or FIRST:END such as 5:8, which "
+            "is the episodes 5, 6 and 7"
         )
-
-    def to_dict(self) -> dict:
-        """Plain numbers for JSON."""
-        successes = [info["success"] for info in self.info if "success" in info]
-        return {
-            "episodes": len(self.returns),
-            "mean": self.mean,
-            "std": self.std,
-            "interval95": [self.mean - self.interval, self.mean + self.interval],
-            "missing": float(np.mean(self.missing)),
-            "returns": self.returns,
-            "successes": successes,
-            "by_task": self.by_task,
-            "last": self.last,
-            "lengths": self.lengths,
-        }
+    return range(int(start), int(stop))
 
 
-def evaluation_seeds(seed: int, count: int) -> list[tuple[int, int, int]]:
-    """Environment seeds that no training run uses."""
-    return [(seed, EVALUATION, index) for index in range(count)]
+def agent_actor(
+    agent: Acting,
+    parameters: Any,
+    count: int,
+    seed: int,
+    look: Callable[[Any], None] | None = None,
+) -> Act:
+    """The mode of an agent for K robots, each acted for by a call of its own.
 
-
-Act = Callable[[Batch], np.ndarray]
-"""Actions [K, A] for one step of K environments."""
-
-
-def agent_actor(agent: Agent, parameters, count: int, seed: int) -> Act:
-    """The mode of a trained agent, for ``count`` environments.
+    A call for several robots at once would round otherwise than one for each, and an episode would
+    depend on how many are played at a time.
 
     Args:
-        agent: the agent.
-        parameters: an AgentState, or any object with ``model``, ``actor`` and ``critic``.
+        agent: a trained agent, or the ``Pilot`` of an action head.
+        parameters: an AgentState, or any object with ``model``, ``actor`` and ``critic``; None of
+            a pilot.
         count: K.
-        seed: seed of the latent samples.
+        seed: of what is drawn; with the number of an episode it decides all draws in it.
+        look: called with what the agent remembers of a robot, after every action.
     """
-    key, carry = jax.random.PRNGKey(seed), agent.start(count)
+    seed_key = jax.random.PRNGKey(seed)
+    keys, carries = [seed_key] * count, [None] * count
 
-    def act(batch: Batch) -> np.ndarray:
-        nonlocal carry
-        action, carry = agent.act(
-            parameters, carry, batch.values, batch.available, batch.is_first, key, explore=False
-        )
-        return np.asarray(action)
+    def act(batch: Batch, numbers: Numbers) -> np.ndarray:
+        actions = np.zeros((count, agent.action_size), np.float32)
+        for k in _asked(numbers):
+            if batch.is_first[k]:
+                keys[k] = jax.random.fold_in(seed_key, numbers[k])
+                carries[k] = agent.start(1)
+            values = {name: value[k : k + 1] for name, value in batch.values.items()}
+            available = {name: flags[k : k + 1] for name, flags in batch.available.items()}
+            seen = values, available, batch.is_first[k : k + 1]
+            action, carries[k] = agent.act(parameters, carries[k], *seen, keys[k], explore=False)
+            actions[k] = np.asarray(action)[0]
+            if look:
+                look(carries[k])
+        return actions
 
     return act
 
 
-def random_actor(action_size: int, seed: int) -> Act:
-    """Uniform actions in [-1, 1]."""
-    random = np.random.default_rng(seed)
+def random_actor(action_size: int, count: int, seed: int) -> Act:
+    """Uniform actions in [-1, 1]; seed and number of an episode decide those in it."""
+    streams = [np.random.default_rng(seed)] * count
 
-    def act(batch: Batch) -> np.ndarray:
-        return random.uniform(-1, 1, (len(batch.reward), action_size)).astype(np.float32)
+    def act(batch: Batch, numbers: Numbers) -> np.ndarray:
+        actions = np.zeros((count, action_size), np.float32)
+        for k in _asked(numbers):
+            if batch.is_first[k]:
+                streams[k] = np.random.default_rng((seed, numbers[k]))
+            actions[k] = streams[k].uniform(-1, 1, action_size)
+        return actions
 
     return act
 
@@ -136,61 +105,85 @@ def expert_actor(environments: ParallelEnvironments) -> Act:
 
     Its first action raises a ValueError where the task has none.
     """
-    return lambda batch: environments.expert_action()
+    return lambda batch, numbers: environments.expert_action()
+
+
+def _asked(numbers: Numbers) -> list[int]:
+    """Which robots are asked for an action."""
+    return [k for k, number in enumerate(numbers) if number is not None]
 
 
 def rollout(
     act: Act,
     environments: ParallelEnvironments,
-    episodes: int,
+    episodes: Iterable[int],
     hidden: Sequence[str] = (),
-    watch: Callable[[Batch], None] | None = None,
+    watch: Callable[[Batch, Numbers], None] | None = None,
 ) -> Result:
-    """Runs whole episodes.
-
-    Episodes are shared out beforehand, so short ones are not counted more often.
+    """Plays whole episodes; an environment that has finished one takes the next that is left.
 
     Args:
-        act: chooses the actions.
-        environments: K environments; each gives its first ``episodes / K`` episodes.
-        episodes: number of episodes.
+        act: chooses the actions. At the last step of an episode it is not asked.
+        environments: K environments of the same seed.
+        episodes: their numbers, each once.
         hidden: modalities removed entirely.
-        watch: called with every step's batch.
+        watch: called with every step's batch and the numbers of the episodes that it is of.
 
     Returns:
-        The episodes in the order of environment, then time.
+        The episodes in the order of their numbers.
 
     Raises:
         ValueError: a modality in ``hidden`` that the task does not have, or that cannot fail.
     """
     require_can_fail(hidden, environments.modalities, " in --drop")
-    count = len(environments)
-    quota = [len(range(k, episodes, count)) for k in range(count)]
-    rows = [[] for _ in range(count)]
-    total, steps, missing = np.zeros(count), np.zeros(count, int), np.zeros(count)
-    batch = environments.reset()
-    while True:
-        available = {n: there & (n not in hidden) for n, there in batch.available.items()}
+    left, count = collections.deque(episodes), len(environments)
+
+    def following() -> int | None:
+        return left.popleft() if left else None
+
+    running: list[_Running] = [_Running() for _ in range(count)]
+    played: list[Played] = []
+    numbers = [following() for _ in range(count)]
+    idle = np.zeros((count, environments.action_size), np.float32)
+    batch = environments.reset(numbers)
+    while _asked(numbers):
+        available = {n: flags & (n not in hidden) for n, flags in batch.available.items()}
         batch = dataclasses.replace(batch, available=available)
         if watch:
-            watch(batch)
+            watch(batch, numbers)
         lost = 1.0 - np.mean(list(available.values()), 0)
-        total = np.where(batch.is_first, 0.0, total + batch.reward)
-        missing = np.where(batch.is_first, lost, missing + lost)
-        steps = np.where(batch.is_first, 0, steps + 1)
-        for k in np.flatnonzero(batch.is_last):
-            rows[k].append((total[k], steps[k], missing[k] / (steps[k] + 1), batch.info[k]))
-        if all(len(row) >= n for row, n in zip(rows, quota, strict=True)):
-            break
-        batch = environments.step(act(batch))
-    done = [row for k in range(count) for row in rows[k][: quota[k]]]
-    returns, lengths, shares, info = zip(*done, strict=True)
-    return Result(
-        [float(x) for x in returns],
-        [int(x) for x in lengths],
-        [float(x) for x in shares],
-        [dict(x) for x in info],
-    )
+        for k in _asked(numbers):
+            if batch.is_first[k]:  # also where a lost worker begins the episode anew
+                running[k] = _Running()
+            running[k].add(float(batch.reward[k]), float(lost[k]))
+            if batch.is_last[k]:
+                played.append(running[k].end(numbers[k], batch.info[k]))
+        going = [None if batch.is_last[k] else n for k, n in enumerate(numbers)]
+        actions = act(batch, going) if _asked(going) else idle
+        # An environment without an episode goes on, and nobody looks.
+        numbers = [
+            following() if batch.is_last[k] and n is not None else n for k, n in enumerate(numbers)
+        ]
+        if _asked(numbers):
+            batch = environments.step(actions, numbers)
+    return Result(tuple(sorted(played, key=lambda episode: episode.number)))
+
+
+@dataclasses.dataclass
+class _Running:
+    """Sums over an episode that has not ended."""
+
+    total: float = 0.0
+    steps: int = 0
+    missing: float = 0.0
+
+    def add(self, reward: float, missing: float) -> None:
+        self.total, self.steps = self.total + reward, self.steps + 1
+        self.missing += missing
+
+    def end(self, number: int, info) -> Played:
+        # The first step is that of the reset, and no action led to it.
+        return Played(number, self.total, self.steps - 1, self.missing / self.steps, dict(info))
 
 
 def write_json(path: str | os.PathLike, content: dict) -> None:
@@ -199,10 +192,22 @@ def write_json(path: str | os.PathLike, content: dict) -> None:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def evaluation_seeds(seed: int, count: int) -> list[tuple[int, int]]:
+    """Seeds of ``count`` environments of an evaluation, which no training run uses.
+
+    They are the same, so that an episode of a number is the same in each.
+    """
+    return [(seed, EVALUATION)] * count
+
+
 def evaluation_environments(
     config: Config, count: int, seed: int, missing="none", **changes
 ) -> ParallelEnvironments:
-    """``count`` environments on seeds and background clips that training never uses."""
+    """``count`` environments on seeds and background clips that training never uses.
+
+    Each has a process of its own, also one alone: a simulator that fails costs an episode that is
+    begun anew, and not the caller.
+    """
     settings = config.env | {
         "image_size": config.image_size,
         "background": config.background,
@@ -211,7 +216,6 @@ def evaluation_environments(
     return ParallelEnvironments(
         config.task,
         evaluation_seeds(seed, count),
-        processes=count > 1,
         missing=missing,
         training=False,
         **settings | changes,

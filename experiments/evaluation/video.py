@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw
 from envs.processes.parallel import Batch
 from mummi.modality import Modality
 
+FRAMES_PER_SECOND = 12
+"""Of the videos: near real time where an action lasts 0.05 to 0.1 s."""
 PANEL = 192
 """Height and width of a panel in pixels."""
 _CAPTION = 16

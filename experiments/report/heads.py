@@ -3,6 +3,7 @@
 import numpy as np
 
 from experiments.report.cells import describe, mean_cell, numbers_cell, untrained_cell
+from experiments.report.differences import difference_cells, difference_table
 from experiments.report.scores import Pair, Trained, by_method, in_order, scripted
 from experiments.report.typeset import OURS, Cell, Row, Table
 from mummi.imitation.heads.head import HEADS
@@ -54,16 +55,18 @@ def heads_tables(runs: list[Trained]) -> list[Table]:
         "Means over seeds, nothing missing. Jerk is that of the executed actions, a step being the "
         "unit of time; mode switches are the share of new chunks that differ from what the last "
         "one held, and diversity is the mean distance between the candidates of a chunk, both of "
-        "heads that make chunks. Latency is that of one call from sensors to actions, for all "
-        "robots of the evaluation at once."
+        "heads that make chunks. Latency is from the sensors of one robot to its action."
     )
     columns = tuple(column for column, _ in MEASURES.values())
-    shown = tuple(row for row in rows if any(row == there for there, _ in measures))
+    shown = tuple(row for row in rows if any(row == measured for measured, _ in measures))
     second = Table(
         "motion", OURS, "Action heads: motion and speed", caption, ("task", "head"), shown,
         columns, measures, across="condition",
     )  # fmt: skip
-    return [first, second] if measures else [first]
+    costs = {((task, head), c): cell for (task, head, c), cell in difference_cells(found).items()}
+    costs = {(row, c): costs[row, c] for row in rows for c in conditions if (row, c) in costs}
+    added = difference_table(costs, ("task", "head"), conditions, across="condition")
+    return [first, *added, *([second] if measures else [])]
 
 
 def _measured(row: Row, pairs: list[Pair], trained: bool = True) -> dict[tuple[Row, str], Cell]:

@@ -108,7 +108,7 @@ def _added(found, suites, heads) -> Table:
                     text += f"{100 * (more + above):+.0f}]"
                     numbers = {"mean": more, "low": more - below, "high": more + above}
                     cells[row, column] = Cell(text, more, numbers=numbers)
-            if any(there == row for there, _ in cells):
+            if any(filled == row for filled, _ in cells):
                 rows.append(row)
     caption = (
         "Percentage points of success above the random demonstration of the same instruction "

@@ -5,11 +5,12 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
 
+from experiments.evaluation.conditions import condition_name
 from mummi.config import Config
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.record import Imitation, is_imitation, load
@@ -29,13 +30,6 @@ SHOWN_ELSEWHERE = {"method", "seed", "missing", "background"}
 """Settings that tables name anyway, so that they are no change from the preset."""
 
 
-def condition_name(dropped: Sequence[str], script: str) -> str:
-    """Name of a condition: of what is removed entirely, and of the script of sensor dropout."""
-    if not dropped:
-        return script
-    return f"without {', '.join(dropped)}" + f"; {script}" * (script != "none")
-
-
 @dataclasses.dataclass(frozen=True)
 class Score:
     """One file of ``experiments.evaluate``: episodes of one run under one condition.
@@ -49,6 +43,7 @@ class Score:
         policy: who acted: agent, random or expert.
         missing: share of sensor readings that did not arrive.
         returns: of each episode.
+        numbers: of the episodes; none where the file does not tell them apart.
         last: mean over episodes of each number in ``TimeStep.info`` at their ends.
         measures: of motion and speed, where they were measured.
         by_task: of a suite, ``episodes`` and ``success`` of each task.
@@ -65,6 +60,12 @@ class Score:
     last: dict[str, float]
     measures: dict[str, float | None] = dataclasses.field(default_factory=dict)
     by_task: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def by_number(self) -> dict[int, float]:
+        """Number of an episode -> its return."""
+        return dict(zip(self.numbers, self.returns, strict=bool(self.numbers)))
 
     @property
     def condition(self) -> str:
@@ -172,6 +173,7 @@ def _scores(folder: pathlib.Path) -> Iterator[Score]:
                 last=content.get("last", {}),
                 measures=content.get("measures", {}),
                 by_task=content.get("by_task", {}),
+                numbers=tuple(content.get("numbers", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(

@@ -6,6 +6,7 @@ import numpy as np
 
 from experiments.report import paper_results
 from experiments.report.cells import mean_cell, untrained_cell
+from experiments.report.differences import difference_cells, difference_table
 from experiments.report.scores import NAMES, Pair, Trained, by_method, in_order, label, scripted
 from experiments.report.typeset import OURS, Cell, Table
 
@@ -38,7 +39,19 @@ def wiping_tables(runs: list[Trained]) -> list[Table]:
         "brackets the share of the episodes in which all of it is. The highest of a row is bold."
     )
     wiped = _table(runs, "wiped", "Dirt wiped", caption, wiped_cell, wiped_cell)
-    return [returns, published(), wiped]
+    return [returns, *_differences(runs), published(), wiped]
+
+
+def _differences(runs: list[Trained]) -> list[Table]:
+    found = difference_cells(by_method(runs))
+    methods = in_order((method for _, method, _ in found), NAMES)
+    cells = {
+        ((WIPING, sensors), label(method)): found[WIPING, method, condition]
+        for sensors, condition in CONDITIONS.items()
+        for method in methods
+        if (WIPING, method, condition) in found
+    }
+    return difference_table(cells, HEADS, map(label, methods))
 
 
 def _table(

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from envs.failures.script import load_script
 from envs.processes.process import ONE_THREAD
-from experiments import evaluate
+from experiments.evaluation.conditions import conditions, usual
+from experiments.evaluation.rollout import episode_numbers
+from experiments.evaluation.saved import holds
 from mummi.runs import record as run
 
 REQUEUES = 100
@@ -30,7 +31,7 @@ class Job:
         logdir: folder of the run.
         log: file that gets what the run's commands print.
         steps: environment steps of the complete run.
-        episodes: episodes of each row of its evaluation; 0 for no evaluation.
+        episodes: ``--episodes`` of its evaluation; empty for no evaluation.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Job:
     logdir: str
     log: str
     steps: int
-    episodes: int
+    episodes: str
 
 
 def last_checkpoint(logdir: str) -> int:
@@ -50,34 +51,32 @@ def last_checkpoint(logdir: str) -> int:
     return max((int(path.name) for path in folders if path.name.isdigit()), default=-1)
 
 
-def evaluation(job: Job, record: run.Run) -> evaluate.Arguments:
-    """The rows of a trained run: each level of missing data, and each of its sensors removed."""
-    scripts, removals = evaluate.usual(record)
-    drop = removals or tuple(m.name for m in record.modalities if m.can_fail)
-    rows = {"missing": scripts, "drop": drop}
-    return evaluate.Arguments(job.logdir, **rows, episodes=job.episodes, random=True)
+def asked(record: run.Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """``missing`` and ``drop`` of a trained run: each level of missing data, and each of its
+    sensors removed."""
+    scripts, removals = usual(record)
+    return scripts, removals or tuple(m.name for m in record.modalities if m.can_fail)
 
 
 def complete(job: Job) -> bool:
     """Whether the run has its last checkpoint, and every row of its evaluation is of that one."""
     step = last_checkpoint(job.logdir)
-    return step >= job.steps and (job.episodes == 0 or _evaluated(job, step))
+    return step >= job.steps and (not job.episodes or _evaluated(job, step))
 
 
 def _evaluated(job: Job, step: int) -> bool:
     record = run.load(job.logdir)
-    rows = evaluation(job, record)
-    for row in evaluate.conditions(rows, record):
-        path = pathlib.Path(job.logdir, "eval", f"{row.file}.json")
-        expected = {
-            "step": step,
-            "evaluation_seed": record.config.seed,
-            "background": record.config.background,
-            "script": load_script(row.missing).to_dict(),
-        }
-        if not evaluate.holds(path, expected, job.episodes):
-            return False
-    return True
+    config, numbers = record.config, episode_numbers(job.episodes)
+    common = {
+        "method": config.method,
+        "step": step,
+        "evaluation_seed": config.seed,
+        "background": config.background,
+    }
+    return all(
+        holds(pathlib.Path(job.logdir, "eval", f"{row.file}.json"), row.content(common), numbers)
+        for row in conditions(record, *asked(record), random=True)
+    )
 
 
 class Work:
@@ -98,9 +97,9 @@ class Work:
         if last_checkpoint(job.logdir) < job.steps:
             failure = self._run(job, "experiments.train", job.flags)
         if job.episodes and not failure and not complete(job):
-            rows = evaluation(job, run.load(job.logdir))
-            flags = ("--logdir", job.logdir, "--episodes", str(rows.episodes), "--random")
-            flags += ("--missing", *rows.missing, "--drop", *rows.drop)
+            missing, drop = asked(run.load(job.logdir))
+            flags = ("--logdir", job.logdir, "--episodes", job.episodes, "--random", "--keep")
+            flags += ("--missing", *missing, "--drop", *drop)
             failure = self._run(job, "experiments.evaluate", flags)
         return failure
 

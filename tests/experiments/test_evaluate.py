@@ -4,19 +4,21 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
 import av
+import jax
 import numpy as np
 import pytest
-from rich.console import Console
+import scipy.stats
 
-import envs
 from envs.processes.parallel import ParallelEnvironments
 from experiments import evaluate
-from experiments.evaluation.rollout import Result, agent_actor, evaluation_seeds, rollout
-from experiments.evaluation.video import PANEL, panels
+from experiments.evaluation.conditions import conditions
+from experiments.evaluation.rollout import agent_actor, evaluation_seeds, rollout
+from experiments.evaluation.video import FRAMES_PER_SECOND, PANEL, panels
 from mummi.agent import Agent
 from mummi.modality import Modality
 from mummi.policy import Policy
@@ -87,9 +89,10 @@ def test_every_row_has_its_file(logdir, results):
         assert row["returns"] == result.returns and row["episodes"] == len(row["returns"]) == 3
         assert row["mean"] == pytest.approx(np.mean(row["returns"]))
         assert row["std"] == pytest.approx(np.std(row["returns"]))
-        half = 1.96 * np.std(row["returns"], ddof=1) / np.sqrt(3)
-        assert row["interval95"] == pytest.approx([row["mean"] - half, row["mean"] + half])
+        interval = scipy.stats.ttest_1samp(row["returns"], 0).confidence_interval(0.95)
+        assert row["interval95"] == pytest.approx(list(interval))
         assert row["lengths"] == [20, 20, 20] and row["successes"] == [1.0, 1.0, 1.0]
+        assert row["numbers"] == [0, 1, 2]
         assert row["last"] == {"success": 1.0}
     assert content(logdir, "random-policy")["method"] == "random"
     assert content(logdir, "without-image-depth")["dropped"] == ["image", "depth"]
@@ -99,40 +102,27 @@ def test_every_row_has_its_file(logdir, results):
     assert expert["method"] == "expert" and expert["returns"] == [40, 40, 40]
 
 
-def test_what_episodes_end_with_is_averaged_over_those_that_say_it(capsys):
-    info = [{"wiped": 0.5}, {"wiped": 1.0, "success": 1.0}, {}]
-    result = Result([1.0, 2.0, 3.0], [5, 5, 5], [0.0, 0.0, 0.0], info)
-    assert result.last == {"wiped": 0.75, "success": 1.0}
-    other = Result([1.0], [5], [0.0], [{}])
-    Console().print(evaluate.table(tiny.config("x"), 0, {"none": result, "high": other}))
-    shown = capsys.readouterr().out
-    assert "wiped" in shown and "0.75" in shown and "–" in shown
-
-
-def test_success_is_told_task_by_task_where_there_are_several():
-    info = [{"success": s, "task": t} for s, t in ((1.0, 3.0), (0.0, 0.0), (0.0, 3.0), (1.0, 3.0))]
-    result = Result([0.0] * 5, [5] * 5, [0.0] * 5, [*info, {"success": 1.0}])
-    assert result.to_dict()["by_task"] == {
-        "0": {"episodes": 1, "success": 0.0},
-        "3": {"episodes": 3, "success": pytest.approx(2 / 3)},
-    }
-    assert Result([1.0], [5], [0.0], [{"success": 1.0}]).to_dict()["by_task"] == {}
+def test_each_row_is_compared_to_that_with_nothing_missing_episode_by_episode(logdir, results):
+    assert "difference" not in content(logdir, "none")
+    for name in ("medium", "without-image-depth", "random-policy"):
+        row = content(logdir, name)
+        test = scipy.stats.ttest_rel(row["returns"], results["none"].returns)
+        difference = row["difference"]
+        assert (difference["to"], difference["episodes"]) == ("none", 3)
+        assert difference["mean"] == pytest.approx(row["mean"] - results["none"].mean)
+        assert difference["interval95"] == pytest.approx(list(test.confidence_interval(0.95)))
 
 
 def test_libero_is_evaluated_without_each_camera_and_without_both_by_default():
     cameras = [Modality(name, "image", (8, 8, 3)) for name in ("agentview_rgb", "wrist_rgb")]
     told = Modality("instruction", "embedding", (4,), can_fail=False)
     record = run.Run(preset("laptop", "libero_spatial"), (*cameras, told), 7)
-    rows = evaluate.conditions(evaluate.Arguments("x"), record)
+    rows = conditions(record)
     names = [f"without {n}" for n in ("agentview_rgb", "wrist_rgb", "agentview_rgb, wrist_rgb")]
     assert [row.name for row in rows] == ["none", *names]
-    chosen = evaluate.Arguments("x", missing=("medium",), drop=())
-    assert [row.name for row in evaluate.conditions(chosen, record)] == ["medium"]
+    assert [row.name for row in conditions(record, ("medium",), ())] == ["medium"]
     one = record._replace(modalities=(cameras[1], told))
-    assert [row.name for row in evaluate.conditions(evaluate.Arguments("x"), one)] == [
-        "none",
-        "without wrist_rgb",
-    ]
+    assert [row.name for row in conditions(one)] == ["none", "without wrist_rgb"]
 
 
 def test_an_expert_that_the_task_lacks_is_said(tmp_path, capsys):
@@ -164,12 +154,11 @@ def test_the_same_evaluation_twice_gives_the_same_numbers(logdir, results, tmp_p
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"episodes": 2}, "has 3 episodes, more than 2; name another folder with --out"),
         ({"seed": 1}, "has evaluation_seed 0, not 1;"),
-        ({"background": "none", "episodes": 1}, "has background 'natural', not 'none'; 3 episodes"),
+        ({"background": "none", "episodes": 1}, "has background 'natural', not 'none';"),
     ],
 )
-def test_no_evaluation_replaces_a_better_one_or_another(logdir, results, change, said):
+def test_no_evaluation_replaces_another(logdir, results, change, said):
     before = content(logdir, "none")
     arguments = evaluate.Arguments(str(logdir), missing=("high", "none"), **change)
     with pytest.raises(ValueError, match=rf"eval/none\.json is of this checkpoint and {said}"):
@@ -177,29 +166,73 @@ def test_no_evaluation_replaces_a_better_one_or_another(logdir, results, change,
     assert content(logdir, "none") == before and not (logdir / "eval" / "high.json").exists()
 
 
-def test_what_is_to_be_kept_is_not_run_again(logdir, results):
+def test_parts_of_an_evaluation_make_the_whole(logdir, results, tmp_path):
+    for episodes in ("2:3", "0:2"):
+        evaluate.evaluate(
+            evaluate.Arguments(
+                str(logdir),
+                missing=("none", "medium"),
+                episodes=episodes,
+                envs=1,
+                random=True,
+                out=str(tmp_path),
+            )
+        )
+    for name in ("none", "medium", "random-policy"):
+        assert content(tmp_path, name) == content(logdir, name)
+
+
+def test_what_is_to_be_kept_is_not_played_again(logdir, results, monkeypatch):
     arguments = evaluate.Arguments(str(logdir), missing=("none",), episodes=2, keep=True)
     assert evaluate.evaluate(arguments) == {}
     assert content(logdir, "none")["episodes"] == 3
+    played = []
+
+    def play(trained, stage, row, numbers, *_, **__):
+        played.append(list(numbers))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "play", play)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate(dataclasses.replace(arguments, episodes="1:5"))
+    assert played == [[3, 4]]
+
+
+def test_the_results_of_another_checkpoint_are_kept_beside_those_of_the_newest(
+    logdir, results, tmp_path
+):
+    shutil.copytree(logdir / "eval", tmp_path / "eval")
+    path = tmp_path / "eval" / "medium.json"
+    path.write_text(json.dumps(content(logdir, "medium") | {"step": 200, "evaluation_seed": 7}))
+    arguments = evaluate.Arguments(
+        str(logdir), missing=("medium",), episodes=1, agreement=False, out=str(tmp_path)
+    )
+    evaluate.evaluate(arguments)
+    assert content(tmp_path, "medium")["numbers"] == [0]
+    old = json.loads((tmp_path / "eval" / "step-200" / "medium.json").read_text())
+    assert old["step"] == 200 and old["returns"] == content(logdir, "medium")["returns"]
+    path.write_text(json.dumps(old))
+    with pytest.raises(ValueError, match=r"is of step 200, not 400, and .*step-200.* is there"):
+        evaluate.evaluate(arguments)
 
 
 def test_the_agent_is_told_of_a_removed_sensor():
     told = []
 
-    def act(batch):
+    def act(batch, numbers):
         told.append({name: there.copy() for name, there in batch.available.items()})
         return np.zeros((len(batch.reward), 2), np.float32)
 
     with ParallelEnvironments("dummy", [0, 1, 2], processes=False) as environments:
-        result = rollout(act, environments, 4, hidden=("depth",))
-        assert len(result.returns) == 4
+        result = rollout(act, environments, range(4), hidden=("depth",))
+        assert result.numbers == [0, 1, 2, 3]
         with pytest.raises(ValueError, match=r"unknown modality 'rgb'.*image, depth"):
-            rollout(act, environments, 1, hidden=("rgb",))
+            rollout(act, environments, [0], hidden=("rgb",))
         environments.modalities = tuple(
             dataclasses.replace(m, can_fail=m.name != "depth") for m in environments.modalities
         )
         with pytest.raises(ValueError, match="'depth' in --drop cannot fail; those that can: im"):
-            rollout(act, environments, 1, hidden=("depth",))
+            rollout(act, environments, [0], hidden=("depth",))
     assert all(not row["depth"].any() and row["image"].all() for row in told)
 
 
@@ -211,7 +244,10 @@ def test_the_agent_is_told_of_a_removed_sensor():
         (["--drop", "image", "image"], "two rows are named 'without image'"),
         (["--missing", "hihg"], "did you mean 'high'"),
         (["--missing"], "nothing to evaluate"),
-        (["--episodes", "0"], "--episodes 0"),
+        (["--episodes", "0"], "--episodes 0 must be a count of at least 1, or FIRST:END"),
+        (["--episodes", "5:5"], "--episodes 5:5 must be"),
+        (["--episodes", "few"], "--episodes few must be"),
+        (["--envs", "0"], "--envs 0 must be at least 1"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_before_anything_runs(logdir, capsys, flags, said):
@@ -232,12 +268,13 @@ def test_a_folder_without_a_run_or_a_checkpoint_is_said(tmp_path, logdir, capsys
 
 
 def test_evaluation_never_sees_an_episode_of_training(logdir):
-    with ParallelEnvironments("dummy", evaluation_seeds(0, 3), processes=False) as environments:
-        batch = environments.reset()
-    seeds = set(batch.values["vector"][:, 2])
-    with np.load(next((logdir / "replay").glob("*.npz"))) as episode:
-        assert episode["values/vector"][0, 2] not in seeds
-    assert len(seeds) == 3
+    with ParallelEnvironments("dummy", evaluation_seeds(0, 2), processes=False) as environments:
+        batches = [environments.reset([0, 1]), environments.reset([2, 3])]
+    noise = np.concatenate([batch.values["embedding"] for batch in batches])
+    assert len(np.unique(noise, axis=0)) == 4
+    for path in (logdir / "replay").glob("*.npz"):
+        with np.load(path) as episode:
+            assert not (episode["values/embedding"][:, None] == noise).all(-1).any()
 
 
 def test_a_frame_shows_the_scene_and_what_each_sensor_delivered():
@@ -279,7 +316,7 @@ def test_the_video_marks_the_sensor_that_was_removed(logdir, results):
     grey = middle[:, 2 * PANEL + PANEL // 2].mean(-1)
     assert abs(grey - 255 * np.arange(21) / 20).max() < 12
     with av.open(str(logdir / "videos" / "evaluation-without-image.mp4")) as file:
-        assert file.streams.video[0].average_rate == evaluate.FRAMES_PER_SECOND
+        assert file.streams.video[0].average_rate == FRAMES_PER_SECOND
 
 
 DRIVE = """
@@ -300,15 +337,17 @@ def test_a_loaded_policy_acts_as_in_evaluation(logdir):
     arguments = evaluate.Arguments(str(logdir), missing=(), drop=("depth",), episodes=1, seed=0)
     expected = evaluate.evaluate(arguments)["without depth"].returns[0]
     policy = Policy.load(logdir, seed=0)
-    environment = envs.make("dummy", seed=(0, 1, 0), image_size=16, action_repeat=2)
-    step, total = environment.reset(), 0.0
-    while not step.is_last:
-        values = {name: value for name, value in step.values.items() if name != "depth"}
-        action = policy(values)
-        assert action.shape == (2,) and action.dtype == np.float32
-        assert (np.abs(action) <= 1).all()
-        step = environment.step(action)
-        total += step.reward
+    policy._key = jax.random.fold_in(policy._key, 0)  # as that of episode 0
+    settings = {"image_size": 16, "action_repeat": 2}
+    with ParallelEnvironments("dummy", evaluation_seeds(0, 1), **settings) as environments:
+        batch, total = environments.reset([0]), 0.0
+        while not batch.is_last[0]:
+            values = {name: x[0] for name, x in batch.values.items() if name != "depth"}
+            action = policy(values)
+            assert action.shape == (2,) and action.dtype == np.float32
+            assert (np.abs(action) <= 1).all()
+            batch = environments.step(action[None])
+            total += float(batch.reward[0])
     assert total == pytest.approx(expected, abs=1e-4)
 
 
@@ -338,5 +377,5 @@ def test_the_actor_is_given_only_what_it_may_see(logdir):
             batch = environments.reset()
         batch.available["embedding"][:] = False
         batch.values["embedding"][:] = noise
-        actions.append(agent_actor(agent, state, 1, 0)(batch))
+        actions.append(agent_actor(agent, state, 1, 0)(batch, [0]))
     np.testing.assert_array_equal(*actions)

@@ -14,7 +14,8 @@ from envs.processes.parallel import Batch
 from experiments import collect, imitate, tables, train
 from experiments.command_line import parse_config
 from experiments.evaluation import ablation
-from experiments.evaluation.measures import Measured, PilotActor
+from experiments.evaluation.measures import Measures
+from experiments.evaluation.rollout import agent_actor
 from mummi.agent import Agent
 from mummi.imitation import metrics, record
 from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter
@@ -68,7 +69,7 @@ def test_a_run_leaves_what_a_training_run_leaves(trained, data):
     content = score(trained)
     assert content["task"] == "dummy" and content["step"] == 8 and content["episodes"] == 1
     measures = content["measures"]
-    assert measures["jerk"] > 0 and measures["robots"] == 1
+    assert measures["jerk"] > 0 and measures["episodes"] == 1
     assert 0 < measures["latency_ms"] <= 1e3 / measures["hertz"] * 1.001
     assert measures["mode_switch_rate"] is None and measures["diversity"] is None
 
@@ -205,12 +206,14 @@ def test_measures_are_those_of_the_executed_actions():
     random = np.random.default_rng(0)
     paths = random.normal(size=(2, 6, 1, 2))
     played = iter(paths.reshape(-1, 1, 2))
-    measured = Measured(lambda _: next(played))
-    for _ in paths:
+    measures = Measures()
+    act = measures.timed(lambda batch, numbers: next(played))
+    for number in range(len(paths)):
         for step in range(6):
-            measured(batch(step == 0, step == 5))
-    found = measured.measures()
-    assert found["jerk"] == pytest.approx(np.mean([metrics.jerk(p[:5, 0]) for p in paths]))
+            act(batch(step == 0, False), [number])
+    found = measures.to_dict()
+    assert found["jerk"] == pytest.approx(np.mean([metrics.jerk(p[:, 0]) for p in paths]))
+    assert found["episodes"] == 2
     assert found["hertz"] == pytest.approx(1e3 / found["latency_ms"])
     assert found["latency_p99_ms"] >= found["latency_ms"]
     assert found["mode_switch_rate"] is None
@@ -310,12 +313,12 @@ def test_training_keeps_out_of_an_imitation_run(trained, tmp_path):
 def test_a_pilot_acts_for_several_robots(trained):
     pilot, _ = load_pilot(trained)
     seen = imitated.demonstration(0)
-    act = PilotActor(pilot, 2, 0)
+    act = agent_actor(pilot, None, 2, 0)
     for t in range(2):
         values = {n: np.stack([v[t], v[t]]) for n, v in seen.values.items()}
         there = {n: np.ones(2, bool) for n in values}
         flags = (np.array([t == 0, True]), *np.zeros((3, 2), bool))
-        actions = act(Batch(values, there, np.zeros(2), *flags, info=[{}, {}]))
+        actions = act(Batch(values, there, np.zeros(2), *flags, info=[{}, {}]), [0, 0])
         # The second robot forgets its past at every step.
         assert np.array_equal(*actions) == (t == 0)
 

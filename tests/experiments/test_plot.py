@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -144,10 +145,10 @@ def test_the_return_stands_at_the_measured_share_with_its_interval(tmp_path):
     line, _, (stems,) = bars
     assert line.get_xdata() == pytest.approx([0.0, 75.0])
     episodes = np.concatenate(list(returns.values()))
-    half = 1.96 * np.std(episodes, ddof=1) / 2
+    interval = scipy.stats.ttest_1samp(episodes, 0).confidence_interval(0.95)
     assert line.get_ydata() == pytest.approx([175.0, 175.0])
     low, high = stems.get_segments()[0][:, 1]
-    assert (low, high) == pytest.approx((175 - half, 175 + half))
+    assert (low, high) == pytest.approx(tuple(interval))
     crosses = above.lines[-1].get_ydata()
     assert crosses.tolist() == [120.0, 230.0]
     ticks = [text.get_text() for text in below.get_xticklabels()]

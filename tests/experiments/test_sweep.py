@@ -117,7 +117,7 @@ def test_a_task_of_ones_own_has_a_plain_folder(tmp_path):
         (["--tasks", "dumy"], "did you mean 'dummy'"),
         (["--methods", "mumi"], "did you mean 'mummi'"),
         (["--preset", "debgu"], "did you mean 'debug'"),
-        (["--episodes", "0"], "--episodes 0 must be at least 1"),
+        (["--episodes", "0"], "--episodes 0 must be a count of at least 1"),
         (["--parallel", "0"], "--parallel 0 must be at least 1"),
         (["--seeds"], "an empty grid"),
         (["--slurm.gpus", "2"], "add --cluster slurm"),
@@ -182,8 +182,13 @@ def test_the_same_command_does_only_what_is_left(swept, started):
 
 def test_an_evaluation_of_more_episodes_is_enough(copy):
     path = copy / "dummy" / "mummi-debug-0" / "eval" / "none.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"episodes": 3}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"numbers": [0, 1, 2]}))
     assert sweep_jobs.complete(grid(copy)[0])
+    assert not sweep_jobs.complete(grid(copy, episodes="0:3")[0])
+    for file in path.parent.glob("*.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"numbers": [5, 6, 7]}))
+    assert sweep_jobs.complete(grid(copy, episodes="5:8")[0])
+    assert not sweep_jobs.complete(grid(copy)[0])
 
 
 @pytest.mark.parametrize(
@@ -191,7 +196,8 @@ def test_an_evaluation_of_more_episodes_is_enough(copy):
     [
         ("without-depth", None),
         ("none", {"step": 200}),
-        ("random-policy", {"episodes": 0}),
+        ("random-policy", {"numbers": [1, 2]}),
+        ("without-image", {"dropped": ["depth"]}),
         ("medium", {"evaluation_seed": 9}),
         ("high", {"script": {"name": "high", "rules": []}}),
     ],
@@ -211,6 +217,7 @@ def test_an_evaluation_that_is_not_of_this_command_is_due_again(copy, monkeypatc
     assert sweep_jobs.Work(shared=False)(job) == ""
     assert [module for _, module, _ in done] == ["experiments.evaluate"]
     flags = shlex.join(done[0][2])
+    assert "--episodes 1 --random --keep" in flags
     assert "--missing none medium high --drop image depth vector embedding" in flags
 
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import statistics
 
 import jax.numpy as jnp
@@ -137,6 +138,58 @@ def test_each_removed_sensor_is_a_row_below_that_with_all(tmp_path):
     assert "6.0 ± 1.0 (a) | –" in rows[3]
     assert "without" not in section(text, "Table I")
     assert "|  | high | 100.0 ± 0.0 (a) | – |" in section(text, "Table I")
+
+
+def test_what_missing_sensors_cost_one_seed_is_paired_over_its_episodes(tmp_path):
+    random = np.random.default_rng(0)
+    control, high = random.normal(800, 50, 6), random.normal(700, 90, 6)
+    make_grid(tmp_path / "runs", {("walker_walk", "mummi", 0): control})
+    folder = tmp_path / "runs" / "walker_walk" / "mummi-0"
+    score(folder, high, "high")
+    score(folder, high, "medium", step=500)
+    score(folder, high, dropped=("rgb",), evaluation_seed=9)
+    score(folder, high, dropped=("touch",), numbers=[0, 1, 12, 13, 14, 15])
+    text, rows = written(tmp_path)
+    test = scipy.stats.ttest_rel(high, control)
+    low, high_end = test.confidence_interval(0.95)
+    where = {"table": "differences", "method": "MuMMI", "condition": "high"}
+    assert number(rows, "mean", **where) == pytest.approx(np.mean(high - control))
+    assert number(rows, "low", **where) == pytest.approx(low)
+    assert number(rows, "high", **where) == pytest.approx(high_end)
+    part = section(text, "What missing sensors cost")
+    assert f"[{low:+.1f}, {high_end:+.1f}]" in part and "one seed; 6 pairs" in part
+    # Another checkpoint or other episodes are no pairs, and of numbers alone two are the same.
+    told = [row["condition"] for row in rows if row["table"] == "differences"]
+    assert told == ["high", "without touch"]
+    pair = scipy.stats.ttest_rel(high[:2], control[:2]).confidence_interval(0.95)
+    where["condition"] = "without touch"
+    assert number(rows, "low", **where) == pytest.approx(pair.low)
+
+
+def test_what_missing_sensors_cost_several_seeds_has_an_interval_over_seeds(tmp_path):
+    random = np.random.default_rng(1)
+    means = []
+    for seed in range(3):
+        control, high = random.normal(800, 50, 5), random.normal(700, 90, 5)
+        make_grid(tmp_path / "runs", {("walker_walk", "mummi", seed): control})
+        score(tmp_path / "runs" / "walker_walk" / f"mummi-{seed}", high, "high")
+        means.append(np.mean(high - control))
+    _, rows = written(tmp_path)
+    where = {"table": "differences", "method": "MuMMI", "condition": "high"}
+    interval = scipy.stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert number(rows, "mean", **where) == pytest.approx(np.mean(means))
+    assert number(rows, "low", **where) == pytest.approx(interval.low)
+    assert number(rows, "high", **where) == pytest.approx(interval.high)
+
+
+def test_a_file_that_does_not_tell_its_episodes_apart_has_no_pairs(tmp_path):
+    make_grid(tmp_path / "runs", TWO_METHODS)
+    folder = tmp_path / "runs" / "walker_walk" / "mummi-0"
+    score(folder, [1.0, 2.0], "high")
+    path = folder / "eval" / "high.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items()
+                                if k != "numbers"}))  # fmt: skip
+    assert "What missing sensors cost" not in written(tmp_path)[0]
 
 
 @pytest.mark.parametrize("sizes", [(3,), (5, 5), (4, 7, 2)])

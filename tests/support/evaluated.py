@@ -5,7 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from envs.failures.script import load_script
-from experiments.evaluation.rollout import Result, write_json
+from experiments.evaluation.result import Played, Result
+from experiments.evaluation.rollout import write_json
 from mummi.config import Config
 from mummi.imitation import record
 from mummi.imitation.heads.head import HEADS
@@ -63,8 +64,8 @@ def score(
         "script": load_script(name).to_dict(),
         "dropped": list(dropped),
     }
-    count = len(returns)
-    result = Result(list(returns), [10] * count, [missing] * count, [{}] * count).to_dict()
+    played = [Played(number, value, 10, missing, {}) for number, value in enumerate(returns)]
+    result = Result(tuple(played)).to_dict()
     file = "-".join(("without", *dropped, name) if dropped else (name,))
     if changes.get("method") in ("random", "expert"):
         file = changes["method"]
