@@ -58,6 +58,27 @@ class Modality:
         return np.dtype(np.uint8 if self.kind == "image" else np.float32)
 
 
+def is_finite(modality: Modality, value: np.ndarray) -> np.ndarray | np.bool_:
+    """Whether every number of a value is finite in the modality's dtype.
+
+    A sensor whose value is not counts as one that did not deliver: real depth cameras send NaN and
+    infinities wherever they see nothing.
+
+    Args:
+        modality: the sensor.
+        value: one value of it [*shape], or many [..., *shape]; integers are always finite.
+
+    Returns:
+        bool [...], one for each value.
+    """
+    value = np.asarray(value)
+    axes = tuple(range(value.ndim - len(modality.shape), value.ndim))
+    if not np.issubdtype(value.dtype, np.floating):
+        return np.ones(value.shape[: axes[0]], bool)[()]
+    # Comparison is false for NaN, and also finds float64 that float32 cannot hold.
+    return (np.abs(value) <= np.finfo(np.float32).max).all(axis=axes)
+
+
 def require_can_fail(names: Sequence[str], modalities: Sequence[Modality], where: str = "") -> None:
     """Raises a ValueError unless every name is that of a modality that can fail.
 
