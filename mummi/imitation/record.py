@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mummi.imitation.heads.head import HEADS
-from mummi.runs import record as run
+from mummi.runs.record import from_dict, to_dict
 
 FILE = "imitation.yaml"
 
@@ -48,10 +48,10 @@ def is_imitation(logdir) -> bool:
 
 
 def save(logdir, imitation: Imitation) -> None:
-    """Writes ``imitation.yaml``, whole or not at all."""
+    """Writes ``imitation.yaml``; a failure leaves what was there."""
     path = pathlib.Path(logdir) / FILE
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(run.to_dict(imitation), sort_keys=False))
+    temporary.write_text(yaml.safe_dump(to_dict(imitation), sort_keys=False))
     os.replace(temporary, path)
 
 
@@ -71,7 +71,7 @@ def load(logdir) -> Imitation:
     try:
         content = yaml.safe_load(path.read_text())
         kind = type(HEADS[content["head"]].default())
-        content["settings"] = run.from_dict(kind, content["settings"], "settings.")
+        content["settings"] = from_dict(kind, content["settings"], "settings.")
         return Imitation(**content)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error

@@ -98,10 +98,12 @@ class RandomReplay:
         self._recordings, self._told = Recordings.of(arrays), arrays["told"]
 
     def _tell(self, percept: Percept) -> np.ndarray:
-        """What each step is told, [B, D]; D = 0 where everything can fail."""
-        rows = [np.asarray(percept.values[name], np.float64) for name in self._names]
-        rows = [row.reshape(len(row), -1) for row in rows]
-        return np.concatenate([np.zeros((len(percept.feature), 0)), *rows], 1)
+        """What each step is told, [B, D], zeros where missing; D = 0 where everything can fail."""
+        rows = [np.zeros((len(percept.feature), 0))]
+        for name in self._names:
+            value = np.asarray(percept.values[name], np.float64).reshape(len(rows[0]), -1)
+            rows.append(np.where(np.asarray(percept.available[name])[:, None], value, 0.0))
+        return np.concatenate(rows, 1)
 
     def _draw(self, told: np.ndarray, key: Array) -> np.ndarray:
         """A demonstration for each robot, int [B], all that were told the same being as likely."""

@@ -11,12 +11,16 @@ from envs.failures.script import Script, load_script
 from experiments.evaluation.views import make_views
 from mummi.agent import Agent, Parameters
 from mummi.imitation.latents import Latents, View
+from mummi.modality import Modality
 from tests.support.imitated import demonstration
-from tests.support.small import ACTION_SIZE, MODALITIES, draw_value, random_like, small_config
+from tests.support.small import ACTION_SIZE, draw_value, random_like, small_config
+from tests.support.small import MODALITIES as SENSORS
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 STEPS = 6
+MODALITIES = (*SENSORS, Modality("code", "embedding", (3,)))
+"""One of each kind."""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,48 @@ def test_a_missing_value_changes_nothing(latents):
     np.testing.assert_array_equal(one.percept.feature, other.percept.feature)
     for name, embedding in one.percept.embeddings.items():
         np.testing.assert_array_equal(embedding, other.percept.embeddings[name])
+
+
+def with_pixel(values: dict, name: str, step: int, bad: float) -> dict:
+    """The values with one number of a sensor at one step replaced; images become floats."""
+    value = np.array(values[name], np.float32)
+    value[step].flat[-1] = bad
+    return {**values, name: value}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", [m.name for m in MODALITIES])
+def test_a_value_that_is_not_finite_counts_as_missing(latents, name, bad):
+    whole = view()._replace(available={m.name: np.ones(STEPS, bool) for m in MODALITIES})
+    less = whole._replace(available={**whole.available, name: np.arange(STEPS) != 2})
+    spoiled = whole._replace(values=with_pixel(whole.values, name, 2, bad))
+    expected, found = latents.encode([less, spoiled])
+    assert np.isfinite(found.percept.feature).all()
+    np.testing.assert_array_equal(found.percept.available[name], less.available[name])
+    np.testing.assert_allclose(found.percept.feature, expected.percept.feature, atol=1e-5)
+    np.testing.assert_allclose(
+        found.percept.embeddings[name], expected.percept.embeddings[name], atol=1e-5
+    )
+    for one, other in zip(step_by_step(latents, less), step_by_step(latents, spoiled), strict=True):
+        assert one.available[name] == other.available[name]
+        np.testing.assert_allclose(one.feature, other.feature, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["image", "depth", "vector", "embedding"])
+def test_what_is_not_finite_is_missing_in_views_and_in_the_replay(name, bad):
+    sensors, recorded = envs.make("dummy", image_size=8).modalities, demonstration(0)
+    spoiled = recorded._replace(values=with_pixel(recorded.values, name, 4, bad))
+    gone = recorded._replace(available={name: np.arange(len(recorded.actions)) != 4})
+    for made in (spoiled, gone):
+        plain, failing = make_views([made], sensors, load_script("medium"), 2, 0)
+        _, unspoiled = make_views([recorded], sensors, load_script("medium"), 2, 0)
+        for m in sensors:
+            kept = np.arange(len(recorded.actions)) != (4 if m.name == name else -1)
+            np.testing.assert_array_equal(plain.available[m.name], kept)
+            np.testing.assert_array_equal(plain.episode()[f"available/{m.name}"], kept)
+            expected = kept & unspoiled.available[m.name]
+            np.testing.assert_array_equal(failing.available[m.name], expected)
 
 
 @pytest.mark.parametrize("method", ["mummi", "cvrl"])

@@ -98,3 +98,17 @@ def test_a_folder_stands_for_its_files_in_order(path):
     assert libero_files(path) == [path]
     with pytest.raises(FileNotFoundError, match="neither an HDF5 file nor a folder"):
         libero_files(path.parent / "none")
+
+
+@pytest.mark.parametrize("source", ["joint_states", "gripper_states", "ee_states"])
+def test_the_robots_state_is_missing_where_a_part_of_it_is_not_finite(path, source):
+    with h5py.File(path, "a") as file:
+        file[f"data/demo_1/obs/{source}"][2, 0] = np.nan
+    with LiberoDemonstrations(path, NAMES, embed) as demonstrations:
+        assert demonstrations[0].available is None
+        with pytest.warns(UserWarning, match=f"'{source}' at 1 of 7 steps"):
+            demonstration = demonstrations[1]
+    assert np.flatnonzero(~demonstration.availability("proprio")).tolist() == [2]
+    for name in ("agentview_rgb", "wrist_rgb", "instruction"):
+        assert demonstration.availability(name).all()
+    assert np.isfinite(demonstration.values["proprio"]).all()

@@ -82,8 +82,60 @@ def test_one_demonstration_is_in_memory_at_a_time(tmp_path):
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    # A demonstration has 1 MB, two may overlap, and the check for NaN takes a quarter of it.
-    assert peak < 3e6
+    # A demonstration has 1 MB of 8, two may overlap, and the check for NaN takes another.
+    assert peak < 4e6
+
+
+SENSORS = {"image": (6, 6, 3), "depth": (6, 6, 1), "vector": (3,), "embedding": (4,)}
+"""A sensor of each kind, named after it."""
+
+
+def sensors(path, bad=None):
+    """Two demonstrations of five steps; ``bad`` by sensor are values of a pixel at steps 1 and 3 of
+    the second."""
+    random = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for number in range(2):
+            for kind, shape in SENSORS.items():
+                value = random.integers(1, 256, (5, *shape), np.uint8)
+                if kind != "image":
+                    value = value / 256
+                    if number and kind in (bad or {}):
+                        value.reshape(5, -1)[[1, 3], -1] = bad[kind]
+                file[f"data/demo_{number}/obs/{kind}"] = value
+                file[f"data/demo_{number}/obs/{kind}"].attrs["kind"] = kind
+            file[f"data/demo_{number}/actions"] = random.normal(size=(5, 2))
+    return path
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("kind", ["depth", "vector", "embedding"])
+def test_a_value_that_is_not_finite_is_missing_and_never_a_value(tmp_path, kind, bad):
+    path, good = sensors(tmp_path / "a.hdf5", {kind: bad}), sensors(tmp_path / "good.hdf5")
+    said = rf"a.hdf5: data/demo_1/obs .* missing: '{kind}' at 2 of 5 steps \(40%\)$"
+    with Demonstrations(path, tuple(SENSORS)) as demonstrations:
+        assert demonstrations[0].available is None
+        with pytest.warns(UserWarning, match=said):
+            spoiled = demonstrations[1]
+    with Demonstrations(good, tuple(SENSORS)) as demonstrations:
+        clean = demonstrations[1]
+    assert clean.available is None and clean.availability(kind).all()
+    for name in SENSORS:
+        available = spoiled.availability(name)
+        assert available.tolist() == [True, name != kind, True, name != kind, True]
+        np.testing.assert_array_equal(
+            spoiled.values[name][available], clean.values[name][available]
+        )
+        assert not spoiled.values[name][~available].any()
+        assert spoiled.values[name].dtype == clean.values[name].dtype
+
+
+def test_one_warning_names_all_sensors_of_a_demonstration(tmp_path):
+    path = sensors(tmp_path / "a.hdf5", {"depth": np.nan, "vector": np.inf})
+    with Demonstrations(path) as demonstrations, pytest.warns(UserWarning) as caught:
+        demonstrations[1]
+    (said,) = (str(warning.message) for warning in caught)
+    assert "'depth' at 2 of 5" in said and "'vector' at 2 of 5" in said
 
 
 def edit(path, change):
@@ -102,6 +154,15 @@ def replace(name, value):
 def with_value(name, index, number):
     def change(file):
         file[name][index] = number
+
+    return change
+
+
+def replace_by(name, source, index, number):
+    def change(file):
+        value = file[source][()]
+        value[index] = number
+        file[name] = value
 
     return change
 
@@ -150,11 +211,23 @@ MALFORMED = {
     ),
     "NaN in actions": (
         with_value(f"{DEMO}/actions", (4, 2), np.nan),
-        "demo_1/actions is NaN or infinite at step 4",
+        "demo_1/actions is NaN or infinite at step 4; .*: mend it or remove the demonstration",
     ),
-    "infinity in an observation": (
-        with_value(f"{DEMO}/obs/ee_states", (6, 0), np.inf),
-        "demo_1/obs/ee_states is NaN or infinite at step 6",
+    "actions that float32 does not hold": (
+        with_value(f"{DEMO}/actions", (3, 0), 1e39),
+        "demo_1/actions is NaN or infinite at step 3",
+    ),
+    "infinity in what was executed": (
+        replace_by(f"{DEMO}/executed", f"{DEMO}/actions", (2, 1), -np.inf),
+        "demo_1/executed is NaN or infinite at step 2; .*: mend it or remove the demonstration",
+    ),
+    "NaN in rewards": (
+        replace(f"{DEMO}/rewards", [0, 0, 0, 0, 0, np.nan, 1]),
+        "demo_1/rewards is NaN or infinite at step 5; .*: mend it or remove the demonstration",
+    ),
+    "infinity in rewards": (
+        replace(f"{DEMO}/rewards", [np.inf, 0, 0, 0, 0, 0, 1]),
+        "demo_1/rewards is NaN or infinite at step 0",
     ),
     "a picture of floats": (
         replace(f"{DEMO}/obs/agentview_rgb", np.zeros((7, 8, 8, 3))),

@@ -144,6 +144,31 @@ def test_what_no_reader_would_take_is_not_written(tmp_path, changes, said):
         require_equal(demonstrations[1], make(2))
 
 
+@pytest.mark.parametrize("name", ["depth", "code", "arm"])
+def test_a_missing_value_is_missing_when_it_is_read_again(tmp_path, name):
+    path, available = tmp_path / "ours.hdf5", np.array([True, False, True, True, False])
+    made = make(0, available={name: available})
+    with writer_of(path) as writer:
+        writer.append(made)
+        writer.append(make(1))
+    with Demonstrations(path) as demonstrations:
+        with pytest.warns(UserWarning, match=f"ours.hdf5: data/demo_0.*'{name}' at 2 of 5 steps"):
+            found = demonstrations[0]
+        assert demonstrations[1].available is None
+    for m in MODALITIES:
+        expected = available if m.name == name else np.ones(5, bool)
+        np.testing.assert_array_equal(found.availability(m.name), expected)
+        np.testing.assert_array_equal(found.values[m.name][expected], made.values[m.name][expected])
+
+
+def test_a_missing_image_cannot_be_written(tmp_path):
+    gone = {"rgb": np.array([True, True, False, True, True])}
+    with writer_of(tmp_path / "ours.hdf5") as writer:
+        with pytest.raises(ValueError, match="image 'rgb' is missing at step 2"):
+            writer.append(make(0, available=gone))
+        assert len(writer) == 0
+
+
 def test_a_file_of_libero_goes_on_and_keeps_what_is_its_own(tmp_path):
     path = libero(tmp_path / "drawer.hdf5", steps=5)
     with Demonstrations(path) as before:
