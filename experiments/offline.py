@@ -40,7 +40,8 @@ def train_world_model(
     for view in views:
         replay.add(view.episode(), 0)
     checkpointer = Checkpointer(pathlib.Path(config.logdir) / "checkpoints")
-    state = agent.init(config.seed)
+    # Outside of jit every operation of an initialisation is compiled on its own.
+    state = jax.jit(agent.init)(config.seed)
     if checkpointer.latest_step() is not None:
         state, meta = checkpointer.restore(state)
         replay.restore(meta["replay"])

@@ -23,8 +23,8 @@ class Imitation:
         world_model: folder of a run whose world model is taken and frozen, of experiments.imitate
             or experiments.train, with the same sensors; by default one is trained here.
         updates: updates of the world model.
-        copies: times that each demonstration is seen, by world model and head: once as it was
-            recorded, else with sensors failing as --missing says.
+        copies: views of each demonstration that world model and head learn from: one as it was
+            recorded, the others with sensors failing as --missing says.
         settings: settings of the head.
     """
 
@@ -48,7 +48,7 @@ def is_imitation(logdir) -> bool:
 
 
 def save(logdir, imitation: Imitation) -> None:
-    """Writes ``imitation.yaml``; a failure leaves what was there."""
+    """Writes ``imitation.yaml``; a failure leaves the old file."""
     path = pathlib.Path(logdir) / FILE
     temporary = path.with_suffix(".tmp")
     temporary.write_text(yaml.safe_dump(to_dict(imitation), sort_keys=False))

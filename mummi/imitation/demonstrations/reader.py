@@ -1,4 +1,4 @@
-"""Demonstrations in HDF5, in the layout of robomimic and LIBERO: their files load, ours load there.
+"""Demonstrations in HDF5, in the layout of robomimic and LIBERO, whose tools read ours.
 
 ```
 data                    attributes: total, env_args (JSON); LIBERO: problem_info (JSON), …
@@ -80,7 +80,7 @@ class Demonstrations(Sequence[Demonstration]):
         modalities: the sensor streams; kinds follow from dtype and shape where the file does not
             say them (uint8 [H, W, C] is an image, float [H, W, 1] depth, [N] a vector).
         action_size: A.
-        attributes: of the whole file; ``env_args`` and ``problem_info`` as mappings.
+        attributes: of the file; ``env_args`` and ``problem_info`` as mappings.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -277,7 +277,7 @@ class Demonstrations(Sequence[Demonstration]):
         try:
             return dataset[()]
         except OSError as error:
-            raise self._error(demo, name, f"is damaged ({error})", "a whole file") from error
+            raise self._error(demo, name, f"is damaged ({error})", "readable") from error
 
     def _numbers(self, demo: str, name: str, shape: tuple[int, ...], dtype=np.float32):
         """What a dataset holds, of just this shape and finite in this dtype."""

@@ -79,14 +79,16 @@ class RandomReplay:
 
     def reset(self, batch: int) -> Playing:
         """Nothing is drawn before the first step."""
-        return Playing(np.zeros(batch, int), np.zeros(batch, int))
+        return Playing(index=np.zeros(batch, int), step=np.zeros(batch, int))
 
     def act(self, carry: Playing, percept: Percept, is_first, key: Array):
         """The next action [B, A] of each robot's demonstration; zeros past its end."""
         if is_first.any():
             drawn = self._draw(self._tell(percept), key)
-            index, step = np.where(is_first, drawn, carry.index), np.where(is_first, 0, carry.step)
-            carry = Playing(index, step)
+            carry = Playing(
+                index=np.where(is_first, drawn, carry.index),
+                step=np.where(is_first, 0, carry.step),
+            )
         return self._recordings.play(carry), carry._replace(step=carry.step + 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
