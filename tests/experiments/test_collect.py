@@ -10,7 +10,7 @@ from experiments import collect
 from experiments.collect import main
 from experiments.evaluation import views
 from mummi.imitation.demonstrations import Demonstrations
-from tests.support import tiny
+from tests.support import imitated, tiny
 
 DUMMY = ("--task", "dummy", "--image-size", "8")
 
@@ -176,7 +176,7 @@ def test_the_simulators_state_is_recorded_where_there_is_one(tmp_path):
 
 
 def test_a_trained_agent_collects(tmp_path, capsys, quick_compile):
-    tiny.run(tmp_path / "run")
+    imitated.untrained(tmp_path / "run", step=400)
     path = tmp_path / "dummy.hdf5"
     flags = ["--task", "dummy", "--preset", "debug", "--policy", str(tmp_path / "run")]
     main([*flags, "--episodes", "2", "--out", str(path)])

@@ -83,27 +83,33 @@ def test_it_is_the_filter_of_the_agent_with_means_for_samples(latents, agent, st
     seen = view()
     expected = np.concatenate([p.feature for p in step_by_step(latents, seen)])
     monkeypatch.setattr(jax.random, "normal", lambda key, shape=(): jnp.zeros(shape))
-    found, carry = [], agent.start(1)
+    found, carry, act = [], agent.start(1), jax.jit(agent._act, static_argnames="explore")
     params = Parameters(state.model, state.actor, state.critic)
     for t in range(STEPS):
         now = (seen.values, seen.available, np.arange(STEPS) == 0)
         now = jax.tree.map(lambda x, t=t: jnp.asarray(x[t : t + 1]), now)
-        _, carry = agent._act(params, carry, *now, jax.random.PRNGKey(0), explore=False)
+        _, carry = act(params, carry, *now, jax.random.PRNGKey(0), explore=False)
         carry = carry._replace(action=jnp.asarray(seen.actions[t : t + 1]))
         found.append(carry.state.feature)
     np.testing.assert_allclose(np.concatenate(found), expected[:, : found[0].shape[1]], atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["mummi", "cvrl"])
-def test_a_feature_ends_with_the_fusion_of_what_the_sensors_show_now(method):
-    agent = Agent(small_config(method=method, drop=0.0), MODALITIES, ACTION_SIZE)
+@pytest.fixture(scope="module", params=["mummi", "cvrl"])
+def of_method(request):
+    """Method, agent, parameters of its world model, and latents."""
+    agent = Agent(small_config(method=request.param, drop=0.0), MODALITIES, ACTION_SIZE)
     params = random_like(jax.eval_shape(agent.init, 0)).model
-    latents, seen = Latents(agent, params), view()
+    return request.param, agent, params, Latents(agent, params)
+
+
+def test_a_feature_ends_with_the_fusion_of_what_the_sensors_show_now(of_method):
+    method, agent, params, latents = of_method
+    seen = view()
     percept = latents.encode([seen])[0].percept
     c = agent.config.model
     fused = percept.feature[:, c.deter + c.stoch :]
     seen_now = jax.tree.map(jnp.asarray, (seen.values, seen.available))
-    belief = agent.model.perceive(params, *seen_now, jax.random.PRNGKey(0))
+    belief = jax.jit(agent.model.perceive)(params, *seen_now, jax.random.PRNGKey(0))
     if method == "cvrl":
         for m, part in zip(MODALITIES, np.split(fused, len(MODALITIES), 1), strict=True):
             there = seen.available[m.name]
@@ -173,10 +179,8 @@ def test_what_is_not_finite_is_missing_in_views_and_in_the_replay(name, bad):
             np.testing.assert_array_equal(failing.available[m.name], expected)
 
 
-@pytest.mark.parametrize("method", ["mummi", "cvrl"])
-def test_views_that_share_values_are_encoded_as_if_they_did_not(method):
-    agent = Agent(small_config(method=method, drop=0.0), MODALITIES, ACTION_SIZE)
-    latents = Latents(agent, random_like(jax.eval_shape(agent.init, 0)).model)
+def test_views_that_share_values_are_encoded_as_if_they_did_not(of_method):
+    latents = of_method[-1]
     seen, other = view(), view(seed=2)
     less = {name: there & (np.arange(STEPS) % 3 > 0) for name, there in seen.available.items()}
     mixed = {**other.values, "rgb": seen.values["rgb"]}

@@ -80,10 +80,11 @@ def test_the_gaussian_of_bc_is_scored_by_its_log_density():
     feature = jnp.concatenate([t.percept.feature for t in rows])
     action = jnp.concatenate([t.action for t in rows])
     low, high = action.min(0), action.max(0)
-    mean, std = (np.asarray(x) for x in head.distribution(head._params, feature))
+    mean, std = (np.asarray(x) for x in jax.jit(head.distribution)(head._params, feature))
     density = scipy.stats.norm.logpdf(2 * (action - low) / (high - low) - 1, mean, std)
     loss = -(density + 0.5 * np.log(2 * np.pi)).sum(1).mean()
-    np.testing.assert_allclose(head.loss(head._params, feature, action), loss, rtol=1e-4)
+    found = jax.jit(head.loss)(head._params, feature, action)
+    np.testing.assert_allclose(found, loss, rtol=1e-4)
     assert (std > BCConfig.min_std).all()
 
 
