@@ -115,11 +115,11 @@ def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monke
         if len(saved) == 3:
             raise SystemError("killed")
 
-    more = ("--checkpoint-every", "0", "--head.updates", "1")
+    more = ("--checkpoint-every", "0")
     with monkeypatch.context() as patch:
         patch.setattr(Checkpointer, "save", save_and_die)
         with pytest.raises(SystemError):
-            imitated.run(logdir, data, "bc", *more)
+            imitated.run(logdir, data, "replay", *more)
     assert not (logdir / "head.npz").exists()
     updates = []
 
@@ -129,10 +129,10 @@ def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monke
             super().add(metrics)
 
     monkeypatch.setattr(offline, "Averages", Counted)
-    imitated.run(logdir, data, "bc", *more)
+    imitated.run(logdir, data, "replay", *more)
     assert saved == [1, 2, 3] and len(updates) == 8 - 3
     assert Checkpointer(logdir / "checkpoints").latest_step() == 8
-    assert {path.stem for path in (logdir / "eval").iterdir()} == set(ROWS)
+    assert (logdir / "head.npz").exists() and (logdir / "eval" / "none.json").exists()
 
 
 @pytest.mark.parametrize(

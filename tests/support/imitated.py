@@ -28,8 +28,7 @@ TINY = {
     "bc": ("--head.updates", "20", "--head.units", "8", "--head.batch-size", "8"),
     "retrieval": (
         *("--head.retrieval.prediction.epochs", "1", "--head.retrieval.prediction.head-epochs"),
-        *("1", "--head.retrieval.imputation.epochs", "1"),
-        *("--head.retrieval.imputation.head-epochs", "1", "--head.retrieval.validation", "0"),
+        *("1", "--head.retrieval.no-impute", "--head.retrieval.validation", "0"),
     ),
 }
 """Flags that make a head small which the preset does not."""

@@ -112,8 +112,8 @@ def test_a_feature_ends_with_the_fusion_of_what_the_sensors_show_now(of_method):
     belief = jax.jit(agent.model.perceive)(params, *seen_now, jax.random.PRNGKey(0))
     if method == "cvrl":
         for m, part in zip(MODALITIES, np.split(fused, len(MODALITIES), 1), strict=True):
-            there = seen.available[m.name]
-            np.testing.assert_allclose(part[there], percept.embeddings[m.name][there], atol=1e-5)
+            mask = seen.available[m.name]
+            np.testing.assert_allclose(part[mask], percept.embeddings[m.name][mask], atol=1e-5)
         np.testing.assert_allclose(fused, belief.mean, atol=1e-5)
         return
     for t in range(STEPS):
@@ -147,9 +147,9 @@ def with_pixel(values: dict, name: str, step: int, bad: float) -> dict:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", [m.name for m in MODALITIES])
 def test_a_value_that_is_not_finite_counts_as_missing(latents, name, bad):
-    whole = view()._replace(available={m.name: np.ones(STEPS, bool) for m in MODALITIES})
-    less = whole._replace(available={**whole.available, name: np.arange(STEPS) != 2})
-    spoiled = whole._replace(values=with_pixel(whole.values, name, 2, bad))
+    complete = view()._replace(available={m.name: np.ones(STEPS, bool) for m in MODALITIES})
+    less = complete._replace(available={**complete.available, name: np.arange(STEPS) != 2})
+    spoiled = complete._replace(values=with_pixel(complete.values, name, 2, bad))
     expected, found = latents.encode([less, spoiled])
     assert np.isfinite(found.percept.feature).all()
     np.testing.assert_array_equal(found.percept.available[name], less.available[name])
@@ -182,7 +182,7 @@ def test_what_is_not_finite_is_missing_in_views_and_in_the_replay(name, bad):
 def test_views_that_share_values_are_encoded_as_if_they_did_not(of_method):
     latents = of_method[-1]
     seen, other = view(), view(seed=2)
-    less = {name: there & (np.arange(STEPS) % 3 > 0) for name, there in seen.available.items()}
+    less = {name: mask & (np.arange(STEPS) % 3 > 0) for name, mask in seen.available.items()}
     mixed = {**other.values, "rgb": seen.values["rgb"]}
     views = [seen, seen._replace(available=less), seen._replace(values=mixed), seen]
     for shared, one in zip(latents.encode(views), views, strict=True):
@@ -209,9 +209,9 @@ def test_views_fail_as_the_script_says_and_share_what_they_do_not_change():
     recorded = [demonstration(e) for e in range(20)]
     views = make_views(recorded, sensors, load_script("medium"), 4, 0)
     assert len(views) == 80
-    whole, failing = views[::4], [v for i, v in enumerate(views) if i % 4]
-    assert all(there.all() for v in whole for there in v.available.values())
-    rate = 1 - np.mean([there for v in failing for there in v.available.values()])
+    complete, failing = views[::4], [v for i, v in enumerate(views) if i % 4]
+    assert all(mask.all() for v in complete for mask in v.available.values())
+    rate = 1 - np.mean([mask for v in failing for mask in v.available.values()])
     assert rate == pytest.approx(0.375, abs=0.05)
     masks = {np.stack(list(v.available.values())).tobytes() for v in failing}
     assert len(masks) > 50
@@ -227,7 +227,7 @@ def test_a_script_that_changes_values_changes_only_its_copies():
     sensors = envs.make("dummy", image_size=8).modalities
     script = Script("noise", (Noise(modality="vector", std=1.0),))
     recorded = demonstration(0)
-    whole, failing = make_views([recorded], sensors, script, 2, 0)
-    assert whole.values["vector"] is recorded.values["vector"]
+    complete, failing = make_views([recorded], sensors, script, 2, 0)
+    assert complete.values["vector"] is recorded.values["vector"]
     assert 0.3 < np.std(failing.values["vector"] - recorded.values["vector"]) < 3
     assert failing.values["image"] is recorded.values["image"]

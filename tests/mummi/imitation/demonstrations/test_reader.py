@@ -21,21 +21,25 @@ def test_a_file_of_libero_loads(tmp_path):
         assert attributes["problem_info"] == PROBLEM
         assert attributes["bddl_file_name"] == "open_the_drawer.bddl"
         assert attributes["env_args"]["env_name"] == "Libero" and attributes["total"] == 13
-        for number, there in enumerate(demonstrations):
+        for number, demo in enumerate(demonstrations):
             raw = file[f"data/demo_{number}"]
             for name in LIBERO_SHAPES:
                 dtype = np.uint8 if name.endswith("rgb") else np.float32
-                assert there.values[name].dtype == dtype
-                np.testing.assert_array_equal(
-                    there.values[name], raw["obs"][name][()].astype(dtype)
-                )
-            np.testing.assert_array_equal(there.actions, raw["actions"][()].astype(np.float32))
-            assert there.rewards.dtype == np.float32 and there.rewards.tolist()[-2:] == [0, 1]
-            assert there.dones.dtype == bool and there.dones.tolist()[-2:] == [False, True]
-            np.testing.assert_array_equal(there.states, raw["states"][()])
-            start = there.attributes.pop("init_state")
+                assert demo.values[name].dtype == dtype
+                np.testing.assert_array_equal(demo.values[name], raw["obs"][name][()].astype(dtype))
+            np.testing.assert_array_equal(demo.actions, raw["actions"][()].astype(np.float32))
+            assert demo.rewards.dtype == np.float32 and demo.rewards.tolist()[-2:] == [0, 1]
+            assert demo.dones.dtype == bool and demo.dones.tolist()[-2:] == [
+                False,
+                True,
+            ]
+            np.testing.assert_array_equal(demo.states, raw["states"][()])
+            start = demo.attributes.pop("init_state")
             np.testing.assert_array_equal(start, raw["states"][0])
-            assert there.attributes == {"num_samples": 6 + number, "model_file": "<mujoco/>"}
+            assert demo.attributes == {
+                "num_samples": 6 + number,
+                "model_file": "<mujoco/>",
+            }
 
 
 def test_a_file_of_robomimic_loads_with_its_filter_keys_in_numeric_order(tmp_path):
@@ -46,11 +50,11 @@ def test_a_file_of_robomimic_loads_with_its_filter_keys_in_numeric_order(tmp_pat
         expected = ("image", "vector", "depth")
         names = ("agentview_image", "robot0_eef_pos", "agentview_depth")
         assert kinds == dict(zip(names, expected, strict=True))
-        there = demonstrations[-2]
+        demo = demonstrations[-2]
         np.testing.assert_array_equal(
-            there.values["agentview_image"], file["data/demo_10/obs/agentview_image"][()]
+            demo.values["agentview_image"], file["data/demo_10/obs/agentview_image"][()]
         )
-        assert there.states is None and there.dones.tolist() == [False] * 3 + [True] * 2
+        assert demo.states is None and demo.dones.tolist() == [False] * 3 + [True] * 2
     with Demonstrations(path, mask="valid") as demonstrations:
         assert demonstrations.names == ("demo_3", "demo_11")
 
@@ -77,8 +81,8 @@ def test_one_demonstration_is_in_memory_at_a_time(tmp_path):
     with Demonstrations(path) as demonstrations:
         tracemalloc.start()
         try:
-            for number, there in enumerate(demonstrations):
-                assert there.values["arm"][0, 0] == number
+            for number, demo in enumerate(demonstrations):
+                assert demo.values["arm"][0, 0] == number
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -43,14 +43,14 @@ def writer_of(path, modalities=MODALITIES, action_size=3, env_args=ENV_ARGS):
     return DemonstrationWriter(path, modalities, action_size, env_args)
 
 
-def require_equal(there, expected):
-    assert list(there.values) == list(expected.values)
+def require_equal(found, expected):
+    assert list(found.values) == list(expected.values)
     for name, value in expected.values.items():
-        np.testing.assert_array_equal(there.values[name], value)
-        assert there.values[name].dtype == value.dtype
+        np.testing.assert_array_equal(found.values[name], value)
+        assert found.values[name].dtype == value.dtype
     for name in ("actions", "rewards", "dones", "states"):
-        np.testing.assert_array_equal(getattr(there, name), getattr(expected, name))
-    assert there.attributes["success"] == expected.attributes["success"]
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.attributes["success"] == expected.attributes["success"]
 
 
 def test_what_is_written_is_read_and_laid_out_as_robomimic_reads_it(tmp_path):
@@ -62,8 +62,8 @@ def test_what_is_written_is_read_and_laid_out_as_robomimic_reads_it(tmp_path):
         assert len(writer) == 3 and not path.exists()
     with Demonstrations(path) as demonstrations:
         assert demonstrations.modalities == MODALITIES and demonstrations.action_size == 3
-        for there, expected in zip(demonstrations, made, strict=True):
-            require_equal(there, expected)
+        for found, expected in zip(demonstrations, made, strict=True):
+            require_equal(found, expected)
     # What robomimic's SequenceDataset and file_utils do.
     with h5py.File(path, "r", swmr=True, libver="latest") as file:
         demos = sorted(file["data"].keys(), key=lambda name: int(name[5:]))
@@ -93,8 +93,8 @@ def test_no_appended_demonstration_is_lost_when_the_process_is_killed(tmp_path):
         writer.append(make(3))
     with Demonstrations(path) as demonstrations:
         assert len(demonstrations) == 4 and demonstrations.attributes["total"] == 20
-        for seed, there in enumerate(demonstrations):
-            require_equal(there, make(seed))
+        for seed, found in enumerate(demonstrations):
+            require_equal(found, make(seed))
     assert not folder.exists()
 
 

@@ -32,8 +32,8 @@ def percept(feature=None, embeddings=None, available=None) -> Percept:
     rows = len(feature if embeddings is None else next(iter(embeddings.values())))
     feature = np.zeros((rows, 3), np.float32) if feature is None else np.float32(feature)
     embeddings = embeddings or {n: np.zeros((rows, k), np.float32) for n, k in SENSORS.items()}
-    there = {n: np.ones(rows, bool) for n in SENSORS} | (available or {})
-    return Percept(feature, embeddings, {}, there)
+    delivered = {n: np.ones(rows, bool) for n in SENSORS} | (available or {})
+    return Percept(feature, embeddings, {}, delivered)
 
 
 def demonstrations(number: int = 6, steps: int = 5, seed: int = 0) -> list[Trajectory]:
