@@ -2,32 +2,24 @@
 
 import contextlib
 import dataclasses
-import itertools
-import pathlib
 import re
 import sys
-import time
+from collections.abc import Sequence
+from typing import Any
 
-import jax
 import numpy as np
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from envs.processes.parallel import ParallelEnvironments
+from experiments.collection.bar import Bar
+from experiments.collection.episodes import DEMONSTRATION, record, settings
+from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
-from experiments.evaluation.rollout import Act, agent_actor, expert_actor
-from mummi.agent import Agent
 from mummi.config import Config
-from mummi.imitation.demonstrations import Demonstration, Demonstrations, DemonstrationWriter
-from mummi.imitation.pilot import load_pilot
-from mummi.imitation.record import is_imitation
-from mummi.runs import record as run
-from mummi.runs.checkpoint import Checkpointer
+from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter
+from mummi.modality import Modality
 from mummi.training.stop import Stop
 
-DEMONSTRATION = 2
-"""Second entry of every seed here; training seeds have 0 there, evaluation seeds 1."""
 SETTINGS = ("task", "preset", "seed", "envs", "env", "image-size", "action-repeat", "background")
 """Flags of experiments.train that matter here."""
 GYM = 2
@@ -95,132 +87,6 @@ def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
     return own, parse_config(rest)
 
 
-class Policy:
-    """What acts: the expert, random actions, or the mode of a trained agent.
-
-    Args:
-        name: as ``Arguments.policy``.
-        config: settings of the environments.
-
-    Attributes:
-        label: the name, and the step of a trained agent.
-
-    Raises:
-        ValueError: a run of another task.
-        FileNotFoundError: neither expert, random nor a run.
-    """
-
-    def __init__(self, name: str, config: Config):
-        self.label, self._config, self._record = name, config, None
-        if name in ("expert", "random"):
-            return
-        if not pathlib.Path(name).is_dir():
-            raise FileNotFoundError(
-                f"--policy {name!r} is neither expert nor random nor the folder of a run"
-            )
-        self._record = record = run.load(name)
-        if record.config.task != config.task:
-            raise ValueError(f"{name!r} was trained on {record.config.task}, not {config.task}")
-        if is_imitation(name):
-            (self._agent, step), self._state = load_pilot(name), None
-        else:
-            self._agent = Agent(*record[:3])
-            like = jax.eval_shape(self._agent.init, 0)
-            self._state, meta = Checkpointer(pathlib.Path(name) / "checkpoints").restore(like)
-            step = meta["step"]
-        self.label = f"{name} at step {step}"
-
-    def actor(self, environments: ParallelEnvironments, random) -> Act:
-        """Acts in K environments; ``random`` is a generator for each.
-
-        Raises:
-            ValueError: the environments have not the sensors or action repeat of the trained agent.
-        """
-        if self._record is None:
-            if self.label == "expert":
-                return expert_actor(environments)
-            size = environments.action_size
-            return lambda *_: np.array([r.uniform(-1, 1, size) for r in random], np.float32)
-        record = self._record
-        for name, there, needed in (
-            ("sensors", environments.modalities, record.modalities),
-            ("action repeat", environments.action_repeat, record.config.action_repeat),
-        ):
-            if there != needed:
-                raise ValueError(
-                    f"{self.label} was trained with {name} {needed}, and these environments have "
-                    f"{there}: give the --preset, --image-size, --action-repeat and --env it had"
-                )
-        return agent_actor(self._agent, self._state, len(environments), self._config.seed)
-
-
-def record(
-    environments: ParallelEnvironments, act: Act, random, arguments: Arguments, stop, report
-):
-    """One whole episode of each of K environments.
-
-    Args:
-        environments: before their first reset.
-        act: chooses the actions.
-        random: a generator for each environment, for the noise.
-        arguments: how the executed actions are disturbed.
-        stop: where its ``requested`` is true, the episodes are abandoned.
-        report: called at every step.
-
-    Returns:
-        K demonstrations, none when it was stopped.
-
-    Raises:
-        ValueError: a sensor did not deliver: demonstrations are complete.
-    """
-    count, size = len(environments), environments.action_size
-    steps, done = [[] for _ in range(count)], [None] * count
-    batch, disturbance = environments.reset(), np.zeros((count, size))
-    for step in itertools.count():
-        for k in range(count):
-            if batch.is_first[k] and done[k] is None:
-                steps[k] = []  # also where a lost worker was replaced
-            elif done[k] is None:
-                steps[k][-1]["reward"] = batch.reward[k]
-                if batch.is_last[k]:
-                    done[k] = batch.info[k] | {"is_terminal": bool(batch.is_terminal[k])}
-        if all(info is not None for info in done):
-            break
-        if stop.requested:
-            return []
-        for name, available in batch.available.items():
-            if not available.all():
-                raise ValueError(
-                    f"sensor {name!r} did not deliver; demonstrations need all sensors"
-                )
-        states, actions = environments.physics_state(), act(batch, range(count))
-        if step % arguments.noise_steps == 0:
-            disturbance = arguments.noise * np.array([r.standard_normal(size) for r in random])
-        executed = np.clip(actions + disturbance, -1, 1)
-        for k in range(count):
-            if done[k] is None:
-                values = {name: value[k] for name, value in batch.values.items()}
-                row = {"values": values, "action": actions[k], "executed": executed[k]}
-                steps[k].append(row | {"state": states[k]})
-        batch = environments.step(executed)
-        report()
-    return [_demonstration(rows, info) for rows, info in zip(steps, done, strict=True)]
-
-
-def _demonstration(rows: list[dict], info: dict) -> Demonstration:
-    names = rows[0]["values"]
-    wanted, executed = (np.stack([row[name] for row in rows]) for name in ("action", "executed"))
-    return Demonstration(
-        values={name: np.stack([row["values"][name] for row in rows]) for name in names},
-        actions=wanted,
-        rewards=np.array([row["reward"] for row in rows], np.float32),
-        dones=np.arange(len(rows)) == len(rows) - 1,
-        states=None if rows[0]["state"] is None else np.stack([row["state"] for row in rows]),
-        attributes=info,
-        executed=None if np.array_equal(wanted, executed) else executed.astype(np.float32),
-    )
-
-
 def collect(arguments: Arguments, config: Config) -> None:
     """Records what the file lacks, and prints the returns of all that it holds.
 
@@ -229,41 +95,20 @@ def collect(arguments: Arguments, config: Config) -> None:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on.
     """
     policy = Policy(arguments.policy, config)
-    settings = config.env | {
-        "image_size": config.image_size,
-        "background": config.background,
-        "action_repeat": config.action_repeat,
-    }
-    env_args = {
-        "env_name": config.task,
-        "type": GYM,
-        "env_kwargs": settings,
-        "policy": policy.label,
-        **arguments.disturbance,
-        "seed": config.seed,
-    }
-
-    def environments(episodes: list[int]) -> ParallelEnvironments:
-        # A seed for each episode, so that it is the same wherever the command was stopped.
-        seeds = [(config.seed, DEMONSTRATION, episode) for episode in episodes]
-        return ParallelEnvironments(config.task, seeds, processes=len(seeds) > 1, **settings)
-
-    with environments([0]) as first:
-        sensors = (first.modalities, first.action_size)
-        policy.actor(first, [])
-        if arguments.policy == "expert":
-            first.expert_action()  # refused for a task without an expert
+    sensors = task_sensors(policy, arguments, config)
     with contextlib.ExitStack() as stack:
-        writer = stack.enter_context(DemonstrationWriter(arguments.out, *sensors, env_args))
+        said = env_args(policy, arguments, config)
+        writer = stack.enter_context(DemonstrationWriter(arguments.out, *sensors, said))
         stop = stack.enter_context(Stop())
-        bar = stack.enter_context(_Bar(arguments.episodes, len(writer)))
+        bar = stack.enter_context(Bar(arguments.episodes, len(writer)))
         while len(writer) < arguments.episodes and not stop.requested:
+            # Groups begin at multiples of K, wherever the command was stopped.
             start = len(writer) - len(writer) % config.envs
-            episodes = list(range(start, min(start + config.envs, arguments.episodes)))
+            episodes = range(start, min(start + config.envs, arguments.episodes))
             random = [np.random.default_rng([config.seed, DEMONSTRATION, e]) for e in episodes]
-            with environments(episodes) as pool:
-                options = (random, arguments, stop, bar.step)
-                made = record(pool, policy.actor(pool, random), *options)
+            with environments(config, episodes) as pool:
+                noise = (arguments.noise, arguments.noise_steps)
+                made = record(pool, policy.actor(pool, random), random, *noise, stop, bar.step)
             for episode, demonstration in zip(episodes, made, strict=False):
                 if episode == len(writer):
                     writer.append(demonstration)
@@ -274,6 +119,40 @@ def collect(arguments: Arguments, config: Config) -> None:
             f"stopped with {count} of {arguments.episodes} demonstrations; the same command goes on"
         )
     print(summary(arguments.out))
+
+
+def environments(config: Config, episodes: Sequence[int]) -> ParallelEnvironments:
+    """An environment for each episode, seeded by its number: when it is played changes nothing."""
+    seeds = [(config.seed, DEMONSTRATION, episode) for episode in episodes]
+    parallel = {"processes": len(seeds) > 1}
+    return ParallelEnvironments(config.task, seeds, **parallel, **settings(config))
+
+
+def task_sensors(
+    policy: Policy, arguments: Arguments, config: Config
+) -> tuple[tuple[Modality, ...], int]:
+    """Modalities and action size of the task.
+
+    Raises:
+        ValueError: the policy cannot act in it.
+    """
+    with environments(config, [0]) as one:
+        policy.actor(one, [])
+        if arguments.policy == "expert":
+            one.expert_action()  # refused for a task without an expert
+        return one.modalities, one.action_size
+
+
+def env_args(policy: Policy, arguments: Arguments, config: Config) -> dict[str, Any]:
+    """What the demonstrations are made with, as the file tells it."""
+    return {
+        "env_name": config.task,
+        "type": GYM,
+        "env_kwargs": settings(config),
+        "policy": policy.label,
+        **arguments.disturbance,
+        "seed": config.seed,
+    }
 
 
 def summary(path: str) -> str:
@@ -290,59 +169,14 @@ def summary(path: str) -> str:
     return ", ".join(parts)
 
 
-class _Bar:
-    """Episodes and steps a second: a bar on a terminal, a line an episode elsewhere."""
-
-    def __init__(self, total: int, done: int):
-        console = Console()
-        self._total, self._steps, self._start = total, 0, time.monotonic()
-        self._lines = not console.is_terminal
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=self._lines,
-            expand=True,
-        )
-        self._task = self._bar.add_task("starting", total=total, completed=done)
-        self._done, self._return = done, ""
-
-    def __enter__(self) -> "_Bar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.stop()
-
-    def step(self) -> None:
-        self._steps += 1
-        self._bar.update(self._task, description=f"{self._return}{self._rate} steps/s")
-
-    def episode(self, demonstration: Demonstration) -> None:
-        self._done += 1
-        self._return = f"return {demonstration.rewards.sum():.1f}  "
-        self._bar.update(self._task, completed=self._done)
-        if self._lines:
-            line = f"demonstration {self._done}/{self._total}  {self._return}{self._rate} steps/s"
-            print(line, flush=True)
-
-    @property
-    def _rate(self) -> str:
-        return f"{self._steps / (time.monotonic() - self._start):.1f}"
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and records."""
     with explain():
         own, config = parse(arguments)
         if config.task.startswith("libero"):
-            from experiments.collection import (
-                libero as libero_collect,  # needs LIBERO, which is an extra
-            )
+            from experiments.collection import libero  # needs LIBERO, which is an extra
 
-            libero_collect.collect(own, config, Policy(own.policy, config), record)
+            libero.collect(own, config)
         else:
             collect(own, config)
 

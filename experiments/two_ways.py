@@ -32,7 +32,7 @@ RADIUS = 0.4
 """Of the obstacle, a disc around the origin."""
 GOAL = np.array([0.0, 1.0])
 NEAR = 0.15
-"""Distance to the goal that counts as there."""
+"""Distance to the goal that counts as arrived."""
 SPEED = 0.1
 """Longest step."""
 LIMIT = 50
@@ -74,8 +74,15 @@ class Arguments:
 
 
 class Rollouts(NamedTuple):
-    """N paths: positions [N, LIMIT + 1, 2], standing still once at the goal, their steps [N], and
-    of each plan the gap to the one before and the change of side, NaN where there is none."""
+    """N paths and P plans made along each.
+
+    Attributes:
+        positions: [N, LIMIT + 1, 2], standing still once at the goal.
+        steps: until the goal, or ``LIMIT``, int [N].
+        gaps: of each plan to what the one before still held, [N, P]; NaN of the first.
+        changes: 1.0 where a plan goes along the other side than the one before, [N, P]; NaN where
+            that is decided or there was none.
+    """
 
     positions: np.ndarray
     steps: np.ndarray
@@ -151,7 +158,12 @@ def rollout(head: ChunkHead, starts: np.ndarray, seed: int) -> Rollouts:
         positions.append(position)
         now = ~arrived & (np.linalg.norm(position - GOAL, axis=-1) <= NEAR)
         steps[now], arrived = step + 1, arrived | now
-    return Rollouts(np.stack(positions, 1), steps, np.stack(gaps, 1), np.stack(changes, 1))
+    return Rollouts(
+        positions=np.stack(positions, 1),
+        steps=steps,
+        gaps=np.stack(gaps, 1),
+        changes=np.stack(changes, 1),
+    )
 
 
 def recorded(demonstrations: list[Trajectory]) -> Rollouts:
@@ -161,7 +173,7 @@ def recorded(demonstrations: list[Trajectory]) -> Rollouts:
              for t in demonstrations]  # fmt: skip
     rows = [path[np.minimum(np.arange(LIMIT + 1), len(path) - 1)] for path in paths]
     nothing = np.full((len(steps), 1), np.nan)
-    return Rollouts(np.stack(rows), steps, nothing, nothing)
+    return Rollouts(positions=np.stack(rows), steps=steps, gaps=nothing, changes=nothing)
 
 
 def collided(positions: np.ndarray) -> np.ndarray:
@@ -186,7 +198,7 @@ def numbers(rollouts: Rollouts) -> dict[str, float]:
     share of the two ways among all paths that do not collide: 1 when both are equally frequent.
     """
     hit, way = collided(rollouts.positions), ways(rollouts.positions)
-    there = np.linalg.norm(rollouts.positions[:, -1] - GOAL, axis=-1) <= NEAR
+    arrived = np.linalg.norm(rollouts.positions[:, -1] - GOAL, axis=-1) <= NEAR
     starts, way = rollouts.positions[:, 0, 0], np.where(hit, 0, way)
     covered = []
     for start in STARTS[np.abs(STARTS) <= AMBIGUOUS]:
@@ -195,7 +207,7 @@ def numbers(rollouts: Rollouts) -> dict[str, float]:
         covered.append(2 * min(shares))
     paths = zip(rollouts.positions, rollouts.steps, strict=True)
     return {
-        "success": float((there & ~hit).mean()),
+        "success": float((arrived & ~hit).mean()),
         "collisions": float(hit.mean()),
         "coverage": float(np.mean(covered)),
         "side_switches": mode_switch_rate(rollouts.changes, 0.5),
@@ -252,18 +264,18 @@ def run(arguments: Arguments) -> dict[str, dict]:
             "training": reports[-1][1],
         }
         draw(paths, out / "two_ways.png")
-        record = {"arguments": dataclasses.asdict(arguments), "methods": found}
-        (out / "numbers.json").write_text(json.dumps(record, indent=2))
+        content = {"arguments": dataclasses.asdict(arguments), "methods": found}
+        (out / "numbers.json").write_text(json.dumps(content, indent=2))
     return found
 
 
 def table(found: dict[str, dict]) -> Table:
     """The numbers, a row for each method."""
     columns = list(found["expert"])
-    shown = Table("", *(name.replace("_", " ") for name in columns))
+    rows = Table("", *(name.replace("_", " ") for name in columns))
     for label, row in found.items():
-        shown.add_row(label, *(f"{row[name]:.3f}" for name in columns))
-    return shown
+        rows.add_row(label, *(f"{row[name]:.3f}" for name in columns))
+    return rows
 
 
 def main(arguments: list[str] | None = None) -> None:

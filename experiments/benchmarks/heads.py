@@ -37,7 +37,6 @@ HORIZONS = ((8, 16), (16, 32))
 BUDGET = 1000 / 30
 """Milliseconds of a step at 30 Hz."""
 
-
 SENSORS = (
     Modality("rgb", "image", (64, 64, 3)),
     Modality("depth", "depth", (64, 64, 1)),
@@ -164,7 +163,7 @@ def table(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]
     """A row for each horizon and case."""
     cores = len(os.sched_getaffinity(0))
     load = f"load {os.getloadavg()[0]:.1f} on {cores} cores"
-    shown = Table(
+    rows = Table(
         "T_o, T_p", Column("objective", no_wrap=True), "from", "K", "mean ms", "p99 ms", "CPU ms",
         "Hz", "30 Hz", "faster",
         title=f"{arguments.backbone}, width {arguments.width}, {jax.default_backend()}, {load}",
@@ -176,8 +175,30 @@ def table(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]
             label = f"{horizons[0]}, {horizons[1]}"
             times = f"{speed_up(row, case):.1f}"
             kind = (label, case.objective, case.source, str(case.candidates))
-            shown.add_row(*kind, *values, holds, times)
-    return shown
+            rows.add_row(*kind, *values, holds, times)
+    return rows
+
+
+def write(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]]) -> None:
+    """Writes the settings, the machine and a row for each horizon and case to ``out``."""
+    rows = [
+        {"observe": horizons[0], "predict": horizons[1], **case._asdict(), **cost._asdict()}
+        | {"speed_up": speed_up(row, case)}
+        for horizons, row in found.items()
+        for case, cost in row.items()
+    ]
+    settings = dataclasses.asdict(arguments)
+    del settings["out"]
+    content = {
+        **settings,
+        "backend": jax.default_backend(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
+        "rows": rows,
+    }
+    path = pathlib.Path(arguments.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -187,24 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
         found = benchmark(parsed)
         Console().print(table(parsed, found))
         if parsed.out:
-            rows = [
-                {"observe": horizons[0], "predict": horizons[1], **case._asdict(), **cost._asdict()}
-                | {"speed_up": speed_up(row, case)}
-                for horizons, row in found.items()
-                for case, cost in row.items()
-            ]
-            settings = dataclasses.asdict(parsed)
-            del settings["out"]
-            record = {
-                **settings,
-                "backend": jax.default_backend(),
-                "cores": len(os.sched_getaffinity(0)),
-                "load": os.getloadavg()[0],
-                "rows": rows,
-            }
-            path = pathlib.Path(parsed.out)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(record, indent=2) + "\n")
+            write(parsed, found)
 
 
 if __name__ == "__main__":

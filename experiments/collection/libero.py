@@ -1,6 +1,5 @@
 """LIBERO's demonstrations: successful ones alone, in files of LIBERO's own layout."""
 
-import contextlib
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,13 +10,13 @@ import numpy as np
 from envs.libero.simulator import LiberoSimulator, Task, suite_tasks
 from envs.libero.tasks import TRAINING_STATES
 from envs.processes.parallel import ParallelEnvironments
+from experiments.collection.episodes import DEMONSTRATION, record, settings
+from experiments.collection.policy import Policy
 from mummi.config import Config
 from mummi.imitation.demonstrations import Demonstration, DemonstrationWriter
 from mummi.modality import Modality
 from mummi.training.stop import Stop
 
-DEMONSTRATION = 2
-"""Second entry of every seed here; training seeds have 0 there, evaluation seeds 1."""
 ROBOSUITE = 1
 """robomimic's number for robosuite's environments."""
 ATTEMPTS = 20
@@ -28,14 +27,12 @@ STATES = {"gripper_states": 2, "joint_states": 7, "ee_states": 6, "ee_pos": 3, "
 """LIBERO's other observations and their sizes."""
 
 
-def collect(arguments, config: Config, policy, record: Callable) -> None:
+def collect(arguments, config: Config) -> None:
     """Records a task or a suite of LIBERO.
 
     Args:
         arguments: those of experiments.collect; its ``episodes`` counts those of each task.
         config: settings of the environments.
-        policy: what acts, an experiments.collect.Policy.
-        record: plays whole episodes, as experiments.collect does.
 
     Raises:
         ValueError: a suite is to go into one file, several environments are asked for, or a file
@@ -43,24 +40,20 @@ def collect(arguments, config: Config, policy, record: Callable) -> None:
         RuntimeError: the policy fails again and again.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on.
     """
+    policy = Policy(arguments.policy, config)
     if config.envs > 1:
         raise ValueError(
             f"--envs is {config.envs}; LIBERO is recorded by one environment a command: "
             "start a command for each task"
         )
-    settings = config.env | {
-        "image_size": config.image_size,
-        "background": config.background,
-        "action_repeat": config.action_repeat,
-    }
-    env_args = {"type": ROBOSUITE, "env_kwargs": settings, "policy": policy.label}
+    env_args = {"type": ROBOSUITE, "env_kwargs": settings(config), "policy": policy.label}
     env_args |= {**arguments.disturbance, "seed": config.seed}
     with Stop() as stop:
 
         def attempt(pool: ParallelEnvironments, seed: Sequence[int]) -> list[Demonstration]:
             random = [np.random.default_rng(seed)]
-            actor = policy.actor(pool, random)
-            return record(pool, actor, random, arguments, stop, lambda: None)
+            noise = (arguments.noise, arguments.noise_steps)
+            return record(pool, policy.actor(pool, random), random, *noise, stop, lambda: None)
 
         for task, path in files(config.task, arguments.out).items():
             collect_task(task, path, arguments.episodes, env_args, attempt, stop)
@@ -115,7 +108,11 @@ def official(made: Demonstration, simulator: LiberoSimulator) -> Demonstration:
         rows["ee_ori"].append(pose[3:])
     values = {name: np.array(values, np.float32) for name, values in rows.items()}
     values |= {name: made.values[ours][:, ::-1] for name, ours in PICTURES.items()}
-    return made._replace(values=values, attributes=made.attributes | {"init_state": made.states[0]})
+    return made._replace(
+        values=values,
+        attributes=made.attributes | {"init_state": made.states[0]},
+        available={name: made.availability(ours) for name, ours in PICTURES.items()},
+    )
 
 
 def collect_task(
@@ -144,37 +141,41 @@ def collect_task(
         ValueError: the file holds something else.
         RuntimeError: no attempt succeeds.
     """
-    name = f"{task.suite}/{task.index}"
-    size, settings = env_args["env_kwargs"]["image_size"], env_args["env_kwargs"]
+    size, name = env_args["env_kwargs"]["image_size"], f"{task.suite}/{task.index}"
     sensors = [Modality(n, "vector", (width,)) for n, width in STATES.items()]
     sensors += [Modality(n, "image", (size, size, 3)) for n in PICTURES]
     env_args = {**env_args, "problem_name": task.problem, "env_name": name}
-    said = attributes(task)
     simulator = LiberoSimulator(task)
-    with contextlib.ExitStack() as stack:
-        writer = stack.enter_context(DemonstrationWriter(path, sensors, 7, env_args, said))
+    with DemonstrationWriter(path, sensors, 7, env_args, attributes(task)) as writer:
         while (number := len(writer)) < episodes and not stop.requested:
-            state = TRAINING_STATES[number % len(TRAINING_STATES)]
-            start = {"processes": False, "initial_state": state}
-            for count in range(ATTEMPTS):
-                seed = env_args["seed"], DEMONSTRATION, number, count
-                with ParallelEnvironments(name, [seed], **settings, **start) as one:
-                    made = attempt(one, seed)
-                if not made or made[0].attributes["success"]:
-                    break
-            else:
-                raise RuntimeError(
-                    f"{ATTEMPTS} attempts at {name} from initial state {state} failed; "
-                    "only successful demonstrations are recorded"
-                )
-            for demonstration in made:
-                tried = demonstration.attributes | {"attempts": count + 1}
-                writer.append(official(demonstration._replace(attributes=tried), simulator))
+            for made in succeed(name, number, env_args, attempt):
+                writer.append(official(made, simulator))
                 print(
-                    f"{name} demonstration {number + 1}/{episodes}: {len(demonstration.actions)} "
-                    f"steps, attempt {count + 1}",
+                    f"{name} demonstration {number + 1}/{episodes}: {len(made.actions)} steps, "
+                    f"attempt {made.attributes['attempts']}",
                     flush=True,
                 )
+
+
+def succeed(name: str, number: int, env_args: Mapping[str, Any], attempt) -> list[Demonstration]:
+    """Attempts demonstration ``number`` until it succeeds; none when it was stopped.
+
+    Raises:
+        RuntimeError: no attempt succeeds.
+    """
+    state = TRAINING_STATES[number % len(TRAINING_STATES)]
+    start = {"processes": False, "initial_state": state}
+    for count in range(ATTEMPTS):
+        seed = env_args["seed"], DEMONSTRATION, number, count
+        with ParallelEnvironments(name, [seed], **env_args["env_kwargs"], **start) as pool:
+            made = attempt(pool, seed)
+        if not made or made[0].attributes["success"]:
+            tried = {"attempts": count + 1}
+            return [one._replace(attributes=one.attributes | tried) for one in made]
+    raise RuntimeError(
+        f"{ATTEMPTS} attempts at {name} from initial state {state} failed; "
+        "only successful demonstrations are recorded"
+    )
 
 
 def summary(path: pathlib.Path) -> str:

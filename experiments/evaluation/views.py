@@ -7,7 +7,7 @@ import numpy as np
 from envs.base import TimeStep
 from envs.failures.script import Dropout, Script
 from mummi.imitation.demonstrations import Demonstration
-from mummi.imitation.latents import View
+from mummi.imitation.latents import View, usable
 from mummi.modality import Modality
 
 FAILURES = 3
@@ -22,6 +22,7 @@ class Recorded:
         self.action_size = demonstration.actions.shape[1]
         self.action_repeat = 1
         self._demonstration = demonstration
+        self._available = as_recorded(demonstration, modalities).available
         self._step = 0
 
     def reset(self, number: int | None = None) -> TimeStep:
@@ -33,7 +34,7 @@ class Recorded:
         recorded = self._demonstration
         return TimeStep(
             values={m.name: recorded.values[m.name][self._step] for m in self.modalities},
-            available={m.name: True for m in self.modalities},
+            available={m.name: self._available[m.name][self._step] for m in self.modalities},
             reward=0.0,
             is_first=self._step == 0,
             is_last=self._step == len(recorded.actions) - 1,
@@ -42,10 +43,10 @@ class Recorded:
 
 
 def as_recorded(demonstration: Demonstration, modalities: Sequence[Modality]) -> View:
-    """The view of every sensor at every step."""
-    there = np.ones(len(demonstration.actions), bool)
+    """The view of every sensor at every step at which it delivered a value that is finite."""
     values = {m.name: demonstration.values[m.name] for m in modalities}
-    available = {m.name: there for m in modalities}
+    available = {m.name: demonstration.availability(m.name) for m in modalities}
+    available = usable(modalities, values, available)
     wanted, executed = demonstration.actions, demonstration.executed
     executed = wanted if executed is None else executed
     return View(values, available, executed, demonstration.rewards, wanted)

@@ -12,7 +12,7 @@ from jaxtyping import Array
 from mummi.agent import Agent
 from mummi.data.episode import Episode
 from mummi.imitation.heads.head import Percept, Sizes, Trajectory
-from mummi.modality import Modality
+from mummi.modality import Modality, is_finite
 from mummi.model.perception import Belief, Features
 from mummi.model.rssm import State
 
@@ -21,7 +21,7 @@ class View(NamedTuple):
     """A demonstration as its sensors delivered it, perhaps with some of them failing.
 
     Attributes:
-        values: by modality [T, *shape].
+        values: by modality [T, *shape]; anything where one is not available.
         available: by modality bool [T].
         actions: float32 [T, A], each taken after seeing the values of its step.
         rewards: float32 [T], what each action brought.
@@ -45,13 +45,32 @@ class View(NamedTuple):
         step = np.arange(length)
         return {
             **{f"values/{name}": value for name, value in self.values.items()},
-            **{f"available/{name}": there for name, there in self.available.items()},
+            **{f"available/{name}": mask for name, mask in self.available.items()},
             "action": _later(self.actions),
             "reward": _later(self.rewards),
             "is_first": step == 0,
             "is_last": step == length - 1,
             "is_terminal": np.zeros(length, bool),
         }
+
+
+def usable(
+    modalities: Sequence[Modality],
+    values: Mapping[str, Array | np.ndarray],
+    available: Mapping[str, Array | np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Which sensors say something: those that are available and whose value is finite.
+
+    Args:
+        modalities: the sensors.
+        values: by modality [*lead, *shape].
+        available: by modality bool [*lead].
+
+    Returns:
+        By modality bool [*lead].
+    """
+    return {m.name: np.asarray(available[m.name]) & is_finite(m, values[m.name])
+            for m in modalities}  # fmt: skip
 
 
 def _later(rows: np.ndarray) -> np.ndarray:
@@ -104,12 +123,14 @@ class Latents:
 
         Args:
             state: from the last call, or ``start``.
-            values: by modality [B, *shape]; anything where it is not available.
+            values: by modality [B, *shape]; anything where it is not available. One that is not
+                finite counts as not available.
             available: by modality bool [B].
             action: [B, A], what each robot did after the last step.
             is_first: bool [B], forgets the past of a robot.
         """
-        inputs = (dict(values), dict(available), action, is_first)
+        available = usable(self.sizes.modalities, values, available)
+        inputs = (dict(values), available, action, is_first)
         feature, embeddings, state = self._step(self._params, state, *inputs)
         return Percept(feature, embeddings, values, available), state
 
@@ -125,7 +146,9 @@ class Latents:
         longest = max(len(view.actions) for view in views)
         trajectories, sensed = [], {}
         for view in views:
-            # Views of one demonstration share the values of which only the availability differs.
+            available = usable(self.sizes.modalities, view.values, view.available)
+            view = view._replace(available=available)
+            # Views of one demonstration that differ in availability alone share their values.
             for name, values in view.values.items():
                 if name not in sensed or sensed[name][0] is not values:
                     sensed[name] = values, self._sense[name](self._params, _pad(values, longest))
@@ -135,7 +158,7 @@ class Latents:
 
     def _encode(self, view: View, experts, longest: int) -> Trajectory:
         length = len(view.actions)
-        inputs = ({**view.available}, _later(view.actions))
+        inputs = (view.available, _later(view.actions))
         inputs = jax.tree.map(lambda x: _pad(x, longest), inputs)
         feature, embeddings = jax.device_get(self._scan(self._params, experts, *inputs))
         embeddings = {name: x[:length] for name, x in embeddings.items()}

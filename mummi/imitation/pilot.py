@@ -10,18 +10,26 @@ from jaxtyping import Array
 
 from mummi.agent import Agent
 from mummi.data.episode import load_episode
-from mummi.imitation import record
 from mummi.imitation.heads.head import HEADS, Head
 from mummi.imitation.latents import Latents
+from mummi.imitation.record import load
 from mummi.model.rssm import State
-from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.record import load as load_run
 
 HEAD = "head.npz"
+"""File of the trained head in the folder of an imitation run."""
 
 
 class Carry(NamedTuple):
-    """What acting remembers from step to step, for a batch of robots."""
+    """What acting remembers from step to step, for a batch of B robots.
+
+    Attributes:
+        state: of the world model.
+        head: what the head remembers.
+        action: the last actions, float32 [B, A]; zeros before the first step.
+        count: steps that were taken.
+    """
 
     state: State
     head: Any
@@ -50,7 +58,8 @@ class Pilot:
     def start(self, batch: int) -> Carry:
         """What acting remembers before the first step of ``batch`` robots."""
         action = np.zeros((batch, self.action_size), np.float32)
-        return Carry(self._latents.start(batch), self.head.reset(batch), action, 0)
+        state, head = self._latents.start(batch), self.head.reset(batch)
+        return Carry(state=state, head=head, action=action, count=0)
 
     def act(
         self,
@@ -62,16 +71,26 @@ class Pilot:
         key: Array,
         explore: bool = False,
     ) -> tuple[np.ndarray, Carry]:
-        """Actions [B, A] in [-1, 1] for a batch of robots; arguments as of ``Agent.act``.
+        """Chooses the next action of each of B robots; arguments are those of ``Agent.act``.
 
-        There are no other parameters than those inside, and nothing is explored.
+        Args:
+            params: None, as the parameters are inside.
+            carry: from ``start`` or the last call.
+            values: by modality [B, *shape]; one that is not finite counts as not available.
+            available: by modality bool [B].
+            is_first: bool [B], an episode begins.
+            key: JAX key of the whole rollout; each step draws from a key of its own.
+            explore: without effect, nothing is explored.
+
+        Returns:
+            Actions float32 [B, A] in [-1, 1], and the new carry.
         """
         is_first = np.asarray(is_first)
         percept, state = self._latents.step(carry.state, values, available, carry.action, is_first)
         key = jax.random.fold_in(key, carry.count)
         action, head = self.head.act(carry.head, percept, is_first, key)
         action = np.clip(np.asarray(action, np.float32), -1, 1)
-        return action, Carry(state, head, action, carry.count + 1)
+        return action, Carry(state=state, head=head, action=action, count=carry.count + 1)
 
 
 def load_pilot(logdir) -> tuple[Pilot, int]:
@@ -80,14 +99,14 @@ def load_pilot(logdir) -> tuple[Pilot, int]:
     Raises:
         FileNotFoundError: the folder is no imitation run, or its head is not trained yet.
     """
-    imitation, before = record.load(logdir), run.load(logdir)
+    imitation, run = load(logdir), load_run(logdir)
     path = pathlib.Path(logdir) / HEAD
     if not path.is_file():
         raise FileNotFoundError(
             f"{str(logdir)!r} has no trained head yet; the same command of experiments.imitate "
             "goes on"
         )
-    agent = Agent(before.config, before.modalities, before.action_size)
+    agent = Agent(run.config, run.modalities, run.action_size)
     checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
     state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
     latents = Latents(agent, state.model)

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from mummi.imitation.heads.head import HEADS
-from mummi.runs import record as run
 from mummi.runs.files import atomic
+from mummi.runs.record import from_dict, to_dict
 
 FILE = "imitation.yaml"
 
@@ -23,8 +23,8 @@ class Imitation:
         world_model: folder of a run whose world model is taken and frozen, of experiments.imitate
             or experiments.train, with the same sensors; by default one is trained here.
         updates: updates of the world model.
-        copies: times that each demonstration is seen, by world model and head: once as it was
-            recorded, else with sensors failing as --missing says.
+        copies: views of each demonstration that world model and head learn from: one as it was
+            recorded, the others with sensors failing as --missing says.
         settings: settings of the head.
     """
 
@@ -50,7 +50,7 @@ def is_imitation(logdir) -> bool:
 def save(logdir, imitation: Imitation) -> None:
     """Writes ``imitation.yaml``, whole or not at all."""
     with atomic(pathlib.Path(logdir) / FILE) as temporary:
-        temporary.write_text(yaml.safe_dump(run.to_dict(imitation), sort_keys=False))
+        temporary.write_text(yaml.safe_dump(to_dict(imitation), sort_keys=False))
 
 
 def load(logdir) -> Imitation:
@@ -69,7 +69,7 @@ def load(logdir) -> Imitation:
     try:
         content = yaml.safe_load(path.read_text())
         kind = type(HEADS[content["head"]].default())
-        content["settings"] = run.from_dict(kind, content["settings"], "settings.")
+        content["settings"] = from_dict(kind, content["settings"], "settings.")
         return Imitation(**content)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error

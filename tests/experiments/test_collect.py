@@ -10,7 +10,7 @@ from experiments import collect
 from experiments.collect import main
 from experiments.evaluation import views
 from mummi.imitation.demonstrations import Demonstrations
-from tests.support import tiny
+from tests.support import imitated, tiny
 
 DUMMY = ("--task", "dummy", "--image-size", "8")
 
@@ -42,20 +42,20 @@ def test_each_action_stands_beside_what_was_seen_before_it(tmp_path, capsys):
     flags = ("--policy", "random", "--episodes", "3", "--action-repeat", "2")
     main([*DUMMY, *flags, "--out", str(path)])
     made = load(path)
-    for there in made:
-        steps = there.values["vector"][:, 0]
+    for demo in made:
+        steps = demo.values["vector"][:, 0]
         assert steps.tolist() == list(range(20))
-        assert there.values["image"][:, 0, 0, 0].tolist() == list(range(20))
+        assert demo.values["image"][:, 0, 0, 0].tolist() == list(range(20))
         # The dummy task shows the sum of the action that led to what it shows.
         np.testing.assert_allclose(
-            there.values["vector"][1:, 3], there.actions[:-1].sum(1), rtol=1e-5
+            demo.values["vector"][1:, 3], demo.actions[:-1].sum(1), rtol=1e-5
         )
-        np.testing.assert_allclose(there.rewards, 2 * there.actions.mean(1), rtol=1e-5)
-        assert there.dones.tolist() == [False] * 19 + [True]
-        assert there.attributes["success"] == 1 and not there.attributes["is_terminal"]
-        assert np.abs(there.actions).max() <= 1 and there.states is None
+        np.testing.assert_allclose(demo.rewards, 2 * demo.actions.mean(1), rtol=1e-5)
+        assert demo.dones.tolist() == [False] * 19 + [True]
+        assert demo.attributes["success"] == 1 and not demo.attributes["is_terminal"]
+        assert np.abs(demo.actions).max() <= 1 and demo.states is None
     assert not np.array_equal(made[0].actions, made[1].actions)
-    returns = [there.rewards.sum() for there in made]
+    returns = [demo.rewards.sum() for demo in made]
     said = f"3 demonstrations, return {np.mean(returns):.4g} ± {np.std(returns):.2g}, steps 20 ± 0"
     assert f"{said}, success 1 ± 0" in capsys.readouterr().out
     with Demonstrations(path) as demonstrations:
@@ -105,8 +105,8 @@ def test_a_draw_of_the_noise_lasts_its_steps_and_the_file_says_so(tmp_path):
     path = tmp_path / "dummy.hdf5"
     flags = [*DUMMY, "--noise", "0.5", "--noise-steps", "4", "--env.length", "30"]
     main([*flags, "--episodes", "2", "--out", str(path)])
-    for there in load(path):
-        held = there.executed[:28].reshape(7, 4, 2)
+    for demo in load(path):
+        held = demo.executed[:28].reshape(7, 4, 2)
         assert (held == held[:, :1]).all() and len(np.unique(held[:, 0, 0])) > 2
     with Demonstrations(path) as demonstrations:
         assert demonstrations.attributes["env_args"]["noise_steps"] == 4
@@ -167,16 +167,16 @@ def test_the_simulators_state_is_recorded_where_there_is_one(tmp_path):
     path = tmp_path / "cup.hdf5"
     flags = ("--policy", "random", "--episodes", "1", "--image-size", "8", "--background", "none")
     main(["--task", "cup_catch", *flags, "--action-repeat", "20", "--out", str(path)])
-    (there,) = load(path)
+    (demo,) = load(path)
     # Time, four positions and four velocities, before each of the 50 actions.
-    assert there.states.shape == (50, 9)
-    np.testing.assert_allclose(there.states[:, 0], 0.02 * 20 * np.arange(50), atol=1e-9)
+    assert demo.states.shape == (50, 9)
+    np.testing.assert_allclose(demo.states[:, 0], 0.02 * 20 * np.arange(50), atol=1e-9)
     with h5py.File(path) as file:
         assert list(file["data/demo_0/obs"]) == ["rgb", "depth", "touch"]
 
 
 def test_a_trained_agent_collects(tmp_path, capsys, quick_compile):
-    tiny.run(tmp_path / "run")
+    imitated.untrained(tmp_path / "run", step=400)
     path = tmp_path / "dummy.hdf5"
     flags = ["--task", "dummy", "--preset", "debug", "--policy", str(tmp_path / "run")]
     main([*flags, "--episodes", "2", "--out", str(path)])

@@ -1,5 +1,6 @@
 """The test bed with two ways and the latency table."""
 
+import functools
 import json
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from experiments import two_ways
 from experiments.benchmarks import heads as heads_benchmark
+from mummi.imitation.chunks.config import ChunkConfig
+from mummi.presets import preset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -26,11 +29,12 @@ def test_collisions_and_ways_of_paths_with_a_known_answer():
 
 
 def test_demonstrations_reach_the_goal_both_ways_without_a_collision():
-    found = two_ways.numbers(two_ways.recorded(two_ways.demonstrate(300, 0)))
+    demonstrations = two_ways.demonstrate(300, 0)
+    found = two_ways.numbers(two_ways.recorded(demonstrations))
     assert found["success"] == 1 and found["collisions"] == 0
     assert found["coverage"] > 0.5
-    sides = two_ways.ways(two_ways.recorded(two_ways.demonstrate(300, 0)).positions)
-    starts = np.array([t.percept.feature[0, 0] for t in two_ways.demonstrate(300, 0)])
+    sides = two_ways.ways(two_ways.recorded(demonstrations).positions)
+    starts = np.array([t.percept.feature[0, 0] for t in demonstrations])
     assert (sides[starts > 0.5] == 1).mean() > 0.9
     assert (sides[starts < -0.5] == -1).mean() > 0.9
 
@@ -65,6 +69,10 @@ def test_the_latency_table_has_a_row_for_each_case(tmp_path, monkeypatch, capsys
     kinds = [("mirror", 2), ("mirror", 2, "sensors"), ("diffusion", 1)]
     cases = [heads_benchmark.Case(*kind) for kind in kinds]
     monkeypatch.setattr(heads_benchmark, "CASES", cases)
+    # The papers' sizes compile for long, and how long a call takes is not asked here.
+    monkeypatch.setattr(heads_benchmark, "preset", lambda _, task: preset("debug", task))
+    small = functools.partial(ChunkConfig, blocks=1)
+    monkeypatch.setattr(heads_benchmark, "ChunkConfig", small)
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "latency.json"
     heads_benchmark.main(["--repeats", "2", "--width", "16", "--feature", "3", "--out", str(out)])

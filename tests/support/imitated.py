@@ -2,11 +2,19 @@
 
 import pathlib
 
+import jax
 import numpy as np
 
 import envs
+from envs.failures.script import load_script
 from experiments.imitate import imitate, parse
+from mummi.agent import Agent
+from mummi.config import Config
 from mummi.imitation.demonstrations import Demonstration, DemonstrationWriter
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.record import Run
+from mummi.runs.record import save as save_run
+from tests.support import tiny
 
 STEPS = 12
 SIZE = 8
@@ -20,8 +28,7 @@ TINY = {
     "bc": ("--head.updates", "20", "--head.units", "8", "--head.batch-size", "8"),
     "retrieval": (
         *("--head.retrieval.prediction.epochs", "1", "--head.retrieval.prediction.head-epochs"),
-        *("1", "--head.retrieval.imputation.epochs", "1"),
-        *("--head.retrieval.imputation.head-epochs", "1", "--head.retrieval.validation", "0"),
+        *("1", "--head.retrieval.no-impute", "--head.retrieval.validation", "0"),
     ),
 }
 """Flags that make a head small which the preset does not."""
@@ -37,9 +44,9 @@ def demonstration(episode: int, steps: int = STEPS) -> Demonstration:
     environment = envs.make("dummy", seed=episode, image_size=SIZE, length=20)
     step, rows = environment.reset(), []
     for t in range(steps):
-        seen, acted = step, action(t, episode)
+        before, acted = step, action(t, episode)
         step = environment.step(acted)
-        rows.append((seen.values, acted, np.float32(step.reward), step.is_last))
+        rows.append((before.values, acted, np.float32(step.reward), step.is_last))
     values, actions, rewards, dones = zip(*rows, strict=True)
     stacked = {name: np.stack([v[name] for v in values]) for name in values[0]}
     return Demonstration(stacked, np.stack(actions), np.array(rewards), np.array(dones))
@@ -66,3 +73,15 @@ def flags(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> li
 def run(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> pathlib.Path:
     """Trains and evaluates in this process."""
     return imitate(*parse(flags(logdir, data, head, *more)))
+
+
+def untrained(logdir: pathlib.Path, step: int | None = None) -> Config:
+    """A run of experiments.train on the dummy task, with a checkpoint of its start at ``step``."""
+    config = tiny.config(logdir)
+    environment = envs.make("dummy", image_size=config.image_size)
+    sensors = (environment.modalities, environment.action_size)
+    save_run(logdir, Run(config, *sensors, load_script(config.missing).to_dict()))
+    if step is not None:
+        state = jax.jit(Agent(config, *sensors).init)(config.seed)
+        Checkpointer(logdir / "checkpoints").save(step, state, {"step": step})
+    return config

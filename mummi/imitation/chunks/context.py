@@ -15,7 +15,7 @@ from mummi.model.networks import MLP, ImageEncoder
 
 
 class Sensed(NamedTuple):
-    """Raw values [..., *shape] by modality, 0 where missing, and which are there, bool [...]."""
+    """Raw values [..., *shape] by modality, 0 where missing, and availability, bool [...]."""
 
     values: Mapping[str, Array | np.ndarray]
     available: Mapping[str, Array | np.ndarray]
@@ -25,10 +25,9 @@ def sensed(percept: Percept, modalities: tuple[Modality, ...]) -> Sensed:
     """The sensors' part of a percept with zeros in place of whatever a missing sensor holds."""
     values, available = {}, {}
     for m in modalities:
-        there = np.asarray(percept.available[m.name])
-        mask = there.reshape(*there.shape, *(1,) * len(m.shape))
+        available[m.name] = delivered = np.asarray(percept.available[m.name])
+        mask = delivered.reshape(*delivered.shape, *(1,) * len(m.shape))
         values[m.name] = np.where(mask, percept.values[m.name], np.zeros((), m.dtype))
-        available[m.name] = there
     return Sensed(values, available)
 
 
@@ -113,10 +112,10 @@ class SensorContext(nn.Module):
         """The tokens."""
         parts = []
         for m in self.modalities:
-            value, there = inputs.values[m.name], inputs.available[m.name]
+            value, available = inputs.values[m.name], inputs.available[m.name]
             flat = value.reshape(-1, *m.shape).astype(jnp.float32)
-            feature = self._encode(m, flat).reshape(*there.shape, self.width)
-            parts.append(jnp.where(there[..., None], feature, 0.0))
+            feature = self._encode(m, flat).reshape(*available.shape, self.width)
+            parts.append(jnp.where(available[..., None], feature, 0.0))
         fused = MLP(1, self.width, self.width, "relu")(jnp.concatenate(parts, -1))
         return fused + self.param("positions", POSITION, fused.shape[-2:])
 

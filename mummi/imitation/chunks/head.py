@@ -99,7 +99,10 @@ class ChunkHead:
         c, nothing = self.config, jnp.full(batch, jnp.nan, jnp.float32)
         history = jax.tree.map(jnp.asarray, self.network.blank(batch, c.observe))
         chunk = jnp.zeros((batch, c.predict, self.network.sizes.action), jnp.float32)
-        return ChunkCarry(history, chunk, jnp.full(batch, -1, jnp.int32), nothing, nothing)
+        position = jnp.full(batch, -1, jnp.int32)
+        return ChunkCarry(
+            history=history, chunk=chunk, position=position, gap=nothing, diversity=nothing
+        )
 
     def act(
         self, carry: ChunkCarry, percept: Percept, is_first: Bool[np.ndarray, " B"], key: Array
@@ -157,11 +160,11 @@ class ChunkHead:
         best = jnp.where(first, 0, scores.argmin(1))
         robots = jnp.arange(len(best))
         return ChunkCarry(
-            carry.history,
-            candidates[robots, best],
-            jnp.zeros_like(carry.position),
-            jnp.where(first, jnp.nan, gaps[robots, best]),
-            jax.vmap(diversity)(candidates),
+            history=carry.history,
+            chunk=candidates[robots, best],
+            position=jnp.zeros_like(carry.position),
+            gap=jnp.where(first, jnp.nan, gaps[robots, best]),
+            diversity=jax.vmap(diversity)(candidates),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:

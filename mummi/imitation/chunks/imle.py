@@ -55,8 +55,8 @@ def hard_loss(
     """
     rejected = to_all.min(-1) < threshold
     fallback = rejected.all(1)
-    kept = ~rejected | fallback[:, None]
-    loss = jnp.where(kept, paired, jnp.inf).min(1).mean()
+    accepted = ~rejected | fallback[:, None]
+    loss = jnp.where(accepted, paired, jnp.inf).min(1).mean()
     return loss, {"rejected": rejected.mean(), "fallback": fallback.mean()}
 
 
@@ -156,11 +156,11 @@ def per_sample_rs_imle(
     squared = jnp.square(candidates - targets[:, None]).sum((-2, -1))
     # The root of 0 has no gradient, and that would reach the sum even where it is rejected.
     length = jnp.sqrt(jnp.maximum(squared, 1e-12))
-    kept = length > radius
-    there = kept.any(1)
-    nearest = jnp.where(kept, length, jnp.inf).min(1)
-    loss = jnp.where(there, nearest, 0.0).sum() / jnp.maximum(there.sum(), 1)
-    return loss, {"rejected": 1 - kept.mean(), "dropped": 1 - there.mean()}
+    accepted = length > radius
+    counted = accepted.any(1)
+    nearest = jnp.where(accepted, length, jnp.inf).min(1)
+    loss = jnp.where(counted, nearest, 0.0).sum() / jnp.maximum(counted.sum(), 1)
+    return loss, {"rejected": 1 - accepted.mean(), "dropped": 1 - counted.mean()}
 
 
 def mean_squared(

@@ -15,7 +15,15 @@ from mummi.imitation.heads.head import Report, Trajectory
 
 
 class TrainState(NamedTuple):
-    """All that an update changes."""
+    """All that an update changes.
+
+    Attributes:
+        params: of the network.
+        average: their moving average, which acts.
+        optimiser: state of the optimiser.
+        threshold: ε_RS of mirror, float32 [].
+        update: updates that were made, int32 [].
+    """
 
     params: dict
     average: dict
@@ -106,18 +114,23 @@ def train(
     def start():
         params = network.init(jax.random.fold_in(key, 0))
         threshold = jnp.float32(c.least_threshold)
-        average = jax.tree.map(jnp.copy, params)
-        return TrainState(params, average, transformation.init(params), threshold, jnp.int32(0))
+        return TrainState(
+            params=params,
+            average=jax.tree.map(jnp.copy, params),
+            optimiser=transformation.init(params),
+            threshold=threshold,
+            update=jnp.int32(0),
+        )
 
     def step(state, data):
         inputs, chunks, history, future, scales = data
         of_rows, of_loss = jax.random.split(jax.random.fold_in(key, state.update + 1))
         rows = jax.random.randint(of_rows, (c.batch,), 0, len(chunks))
-        seen = jax.tree.map(lambda x: x[history[rows]], inputs)
+        histories = jax.tree.map(lambda x: x[history[rows]], inputs)
 
         def loss(params):
             value, threshold, metrics = network.loss(
-                params, scales, seen, chunks[future[rows]], of_loss, state.threshold
+                params, scales, histories, chunks[future[rows]], of_loss, state.threshold
             )
             return value, (threshold, metrics | {"loss": value})
 
@@ -127,7 +140,14 @@ def train(
         decay = 1 - (1 + state.update.astype(jnp.float32)) ** -c.average
         average = optax.incremental_update(params, state.average, 1 - decay)
         metrics["gradient"] = optax.tree.norm(gradient)
-        return TrainState(params, average, optimiser_state, threshold, state.update + 1), metrics
+        state = TrainState(
+            params=params,
+            average=average,
+            optimiser=optimiser_state,
+            threshold=threshold,
+            update=state.update + 1,
+        )
+        return state, metrics
 
     update, state, gathered = jax.jit(step, donate_argnums=0), start(), []
     for number in range(1, c.updates + 1):

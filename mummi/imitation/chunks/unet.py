@@ -15,8 +15,8 @@ GROUPS = 8
 class TimeConv(nn.Module):
     """Convolution over time as one matrix product: [B, T, C] -> [B, T / stride, F].
 
-    T must be a multiple of the stride; past its ends there are zeros. XLA's own convolution takes
-    twenty times as long on CPU where the kernel is longer than T, as it is in the inner levels.
+    T must be a multiple of the stride; past its ends there are zeros. XLA's own convolution is slow
+    on CPU where the kernel is longer than T, as it is in the inner levels.
     """
 
     features: int

@@ -1,4 +1,4 @@
-"""Demonstrations in HDF5: robomimic's and LIBERO's files load, ours load there."""
+"""Demonstrations in HDF5: robomimic's and LIBERO's files load here, and ours there."""
 
 from mummi.imitation.demonstrations.libero import LiberoDemonstrations, libero_files
 from mummi.imitation.demonstrations.reader import Demonstration, Demonstrations

@@ -68,25 +68,24 @@ class LiberoDemonstrations(Demonstrations):
             "proprio": Modality("proprio", "vector", (12,)),
         }
         stored = {m.name: m for m in self.modalities}
-        self._stored, self.modalities = self.modalities, tuple((stored | made)[n] for n in names)
+        self.modalities = tuple((stored | made)[name] for name in names)
 
     def __getitem__(self, index: int) -> Demonstration:
-        wanted, self.modalities = self.modalities, self._stored
-        try:
-            there = super().__getitem__(index)
-        finally:
-            self.modalities = wanted
-        values = {}
-        for name in (m.name for m in wanted):
+        stored = super().__getitem__(index)
+        values, available = {}, {}
+        for name in (m.name for m in self.modalities):
+            available[name] = stored.availability(name)
             if name == "instruction":
-                values[name] = np.tile(self._vector, (len(there.actions), 1))
+                values[name] = np.tile(self._vector, (len(stored.actions), 1))
             elif name == "proprio":
-                joints, fingers, hand = (there.values[source] for source in PROPRIO)
+                joints, fingers, hand = (stored.values[source] for source in PROPRIO)
                 values[name] = np.concatenate((joints, fingers, hand[:, :3]), 1)
+                available[name] = np.all([stored.availability(s) for s in PROPRIO], 0)
             else:
-                picture = there.values[name]
+                picture = stored.values[name]
                 values[name] = picture if self._upright else np.ascontiguousarray(picture[:, ::-1])
-        return there._replace(values=values)
+        complete = stored.available is None
+        return stored._replace(values=values, available=None if complete else available)
 
     def _sentence(self):
         problem = self.attributes.get("problem_info", {})

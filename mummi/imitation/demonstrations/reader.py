@@ -1,4 +1,4 @@
-"""Demonstrations in HDF5, in the layout of robomimic and LIBERO: their files load, ours load there.
+"""Demonstrations in HDF5, in the layout of robomimic and LIBERO, whose tools read ours.
 
 ```
 data                    attributes: total, env_args (JSON); LIBERO: problem_info (JSON), …
@@ -13,7 +13,8 @@ mask/KEY                names of demonstrations, optional (robomimic's filter ke
 ```
 
 Whatever else a file holds, such as robomimic's ``next_obs``, is left alone. ``rewards`` and
-``dones`` that are missing count as zeros, as in robomimic.
+``dones`` that are missing count as zeros, as in robomimic. An observation that is not finite says
+that its sensor did not deliver at that step.
 """
 
 import contextlib
@@ -22,13 +23,14 @@ import operator
 import os
 import pathlib
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from mummi.modality import Modality
+from mummi.modality import Modality, is_finite
 
 _JSON = ("env_args", "problem_info")
 
@@ -37,7 +39,7 @@ class Demonstration(NamedTuple):
     """One episode of T actions.
 
     Attributes:
-        values: by modality, [T, *shape] of its dtype; ``values[name][t]`` was there before
+        values: by modality, [T, *shape] of its dtype; ``values[name][t]`` was seen before
             ``actions[t]``.
         actions: float32 [T, A], what the demonstrator wanted.
         rewards: float32 [T], ``rewards[t]`` is what ``actions[t]`` brought.
@@ -45,6 +47,8 @@ class Demonstration(NamedTuple):
         states: float64 [T, S], the simulator's state before each action, or None.
         attributes: the demonstration's own, for example ``success``.
         executed: float32 [T, A], what was done, or None where that is ``actions``.
+        available: by modality, bool [T], whether the sensor delivered; a modality that is not
+            named, or all of them with None, delivered at every step.
     """
 
     values: Mapping[str, np.ndarray]
@@ -54,6 +58,13 @@ class Demonstration(NamedTuple):
     states: np.ndarray | None = None
     attributes: Mapping[str, Any] = {}
     executed: np.ndarray | None = None
+    available: Mapping[str, np.ndarray] | None = None
+
+    def availability(self, name: str) -> np.ndarray:
+        """Whether the sensor of a modality delivered at each step, bool [T]."""
+        if self.available is None or name not in self.available:
+            return np.ones(len(self.actions), bool)
+        return self.available[name]
 
 
 class Demonstrations(Sequence[Demonstration]):
@@ -69,13 +80,17 @@ class Demonstrations(Sequence[Demonstration]):
         modalities: the sensor streams; kinds follow from dtype and shape where the file does not
             say them (uint8 [H, W, C] is an image, float [H, W, 1] depth, [N] a vector).
         action_size: A.
-        attributes: of the whole file; ``env_args`` and ``problem_info`` as mappings.
+        attributes: of the file; ``env_args`` and ``problem_info`` as mappings.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged or not of this layout, or lacks an observation. Reading a
-            demonstration raises it, too: for a wrong length, shape or dtype, and for numbers that
-            are not finite.
+            demonstration raises it, too: for a wrong length, shape or dtype, and for actions,
+            rewards or states that are not finite.
+
+    Warns:
+        UserWarning: a demonstration holds observations that are not finite. They are read as zeros
+            that are not available.
     """
 
     def __init__(
@@ -133,7 +148,7 @@ class Demonstrations(Sequence[Demonstration]):
                     f"the observations are {', '.join(observations)}"
                 )
         self._sources = dict(modalities)
-        self.modalities = tuple(
+        self._stored = self.modalities = tuple(
             self._modality(name, source) for name, source in self._sources.items()
         )
         self.action_size = int(np.prod(self._dataset(self.names[0], "actions").shape[1:]))
@@ -143,33 +158,30 @@ class Demonstrations(Sequence[Demonstration]):
 
     def __getitem__(self, index: int) -> Demonstration:
         name = self.names[operator.index(index)]
-        group = self._group(name)
-        steps = len(self._dataset(name, "actions"))
-        if steps == 0:
-            raise self._error(name, "actions", "has no step", "at least one")
-        if (told := int(group.attrs.get("num_samples", steps))) != steps:
-            raise self._error(
-                *(name, "actions", f"has length {steps}"), f"{told}, the attribute num_samples"
-            )
-        number = np.float32
+        group, steps = self._group(name), self._length(name)
         actions, executed = (
-            self._array(name, key, (steps, self.action_size), number) if key in group else None
+            self._numbers(name, key, (steps, self.action_size)) if key in group else None
             for key in ("actions", "executed")
         )
-        values = {
-            m.name: self._array(name, f"obs/{self._sources[m.name]}", (steps, *m.shape), m.dtype)
-            for m in self.modalities
-        }
+        values, available = self._sensors(name, steps)
         rewards, dones = (
-            self._array(name, key, (steps,), number) if key in group else np.zeros(steps, number)
+            self._numbers(name, key, (steps,)) if key in group else np.zeros(steps, np.float32)
             for key in ("rewards", "dones")
         )
         states = None
         if "states" in group:
             width = self._dataset(name, "states").shape[1:]
-            states = self._array(name, "states", (steps, *width), np.float64)
-        attributes = {key: _plain(value) for key, value in group.attrs.items()}
-        return Demonstration(values, actions, rewards, dones != 0, states, attributes, executed)
+            states = self._numbers(name, "states", (steps, *width), np.float64)
+        return Demonstration(
+            values=values,
+            actions=actions,
+            rewards=rewards,
+            dones=dones != 0,
+            states=states,
+            attributes={key: _plain(value) for key, value in group.attrs.items()},
+            executed=executed,
+            available=available,
+        )
 
     def __enter__(self) -> "Demonstrations":
         return self
@@ -217,8 +229,40 @@ class Demonstrations(Sequence[Demonstration]):
                 return dataset
         raise self._error(demo, name, "is missing or cannot be read", "an array over time")
 
-    def _array(self, demo: str, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
-        """What a dataset holds, of just this shape and converted to this dtype."""
+    def _length(self, demo: str) -> int:
+        """T of a demonstration."""
+        steps = len(self._dataset(demo, "actions"))
+        if steps == 0:
+            raise self._error(demo, "actions", "has no step", "at least one")
+        counted = int(self._group(demo).attrs.get("num_samples", steps))
+        if counted != steps:
+            right = f"{counted}, the attribute num_samples"
+            raise self._error(demo, "actions", f"has length {steps}", right)
+        return steps
+
+    def _sensors(self, demo: str, steps: int):
+        """Values by modality, zeros where they are not finite, and availability if some are not."""
+        values, available, failed = {}, {}, []
+        for m in self._stored:
+            source, image = self._sources[m.name], m.kind == "image"
+            value = self._array(demo, f"obs/{source}", (steps, *m.shape), image)
+            available[m.name] = finite = is_finite(m, value)
+            if not finite.all():
+                value[~finite] = 0
+                missing = int(steps - finite.sum())
+                failed.append(f"{source!r} at {missing} of {steps} steps ({missing / steps:.0%})")
+            values[m.name] = value.astype(m.dtype, copy=False)
+        if not failed:
+            return values, None
+        warnings.warn(
+            f"{self._path}: data/{demo}/obs holds values that are not finite, which count as "
+            f"missing: {', '.join(failed)}",
+            stacklevel=3,
+        )
+        return values, available
+
+    def _array(self, demo: str, name: str, shape: tuple[int, ...], image: bool = False):
+        """What a dataset holds, of just this shape: numbers, or with ``image`` uint8."""
         dataset = self._dataset(demo, name)
         if dataset.shape != shape:
             raise self._error(
@@ -227,18 +271,23 @@ class Demonstrations(Sequence[Demonstration]):
                 f"has shape {dataset.shape}",
                 f"{shape}, by the length of its actions and the shapes of {self.names[0]}",
             )
-        image = np.dtype(dtype) == np.uint8
         if dataset.dtype.kind not in "biuf" or (image and dataset.dtype != np.uint8):
             right = "uint8" if image else "numbers"
             raise self._error(demo, name, f"has dtype {dataset.dtype}", right)
         try:
-            array = dataset[()].astype(dtype, copy=False)
+            return dataset[()]
         except OSError as error:
-            raise self._error(demo, name, f"is damaged ({error})", "a whole file") from error
-        if not image and not (finite := np.isfinite(array)).all():
+            raise self._error(demo, name, f"is damaged ({error})", "readable") from error
+
+    def _numbers(self, demo: str, name: str, shape: tuple[int, ...], dtype=np.float32):
+        """What a dataset holds, of just this shape and finite in this dtype."""
+        array = self._array(demo, name, shape)
+        finite = np.abs(array) <= np.finfo(dtype).max
+        if not finite.all():
             step = int(np.argwhere(~finite)[0, 0])
-            raise self._error(demo, name, f"is NaN or infinite at step {step}", "finite numbers")
-        return array
+            right = "finite numbers: mend it or remove the demonstration from the file"
+            raise self._error(demo, name, f"is NaN or infinite at step {step}", right)
+        return array.astype(dtype, copy=False)
 
     def _error(self, demo: str, dataset: str, wrong: str, right: str) -> ValueError:
         return ValueError(f"{self._path}: data/{demo}/{dataset} {wrong}; it must be {right}")

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ class DemonstrationWriter:
 
     HDF5 does not survive a kill in the middle of a write. So each demonstration is a file of its
     own in the folder ``PATH.parts`` until ``close`` makes one file of them, which replaces the old
-    one whole. After a kill the next writer finds the parts and goes on.
+    one in one step. After a kill the next writer finds the parts and goes on.
 
     Args:
         path: the file, new or written with the same arguments before.
@@ -55,9 +56,9 @@ class DemonstrationWriter:
         self._folder = self._path.with_name(self._path.name + ".parts")
         number = 0
         if self._path.exists():
-            with Demonstrations(self._path) as whole:
-                self._require_same(whole)
-                number = int(whole.names[-1][5:]) + 1
+            with Demonstrations(self._path) as before:
+                self._require_same(before)
+                number = int(before.names[-1][5:]) + 1
         self._first = number
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = (self._folder / ".lock").open("w")
@@ -80,8 +81,11 @@ class DemonstrationWriter:
     def append(self, demonstration: Demonstration) -> None:
         """Writes one demonstration; when this returns, it survives whatever happens.
 
+        A value of a sensor that is missing is written as NaN, by which a reader knows it.
+
         Raises:
-            ValueError: arrays that do not fit each other or the file, or are not finite.
+            ValueError: arrays that do not fit each other or the file, actions, rewards or states
+                that are not finite, or a missing image, for which uint8 has no value.
         """
         names = [modality.name for modality in self._modalities]
         if sorted(names) != sorted(demonstration.values):
@@ -89,29 +93,32 @@ class DemonstrationWriter:
                 f"the demonstration has {', '.join(demonstration.values)}; "
                 f"this file needs {', '.join(names)}"
             )
+        values = {m.name: _stored_values(m, demonstration) for m in self._modalities}
         part = self._part(len(self))
         with atomic(part) as temporary, self._checked(temporary) as file:
-            group = file.create_group(f"data/demo_{len(self)}")
-            group.attrs.update(demonstration.attributes)
-            group.attrs["num_samples"] = len(demonstration.actions)
             file["data"].attrs["total"] = len(demonstration.actions)
-            # The order of the modalities is that of fusion.
-            observations = group.create_group("obs", track_order=True)
-            for modality in self._modalities:
-                value = demonstration.values[modality.name]
-                packing = {}
-                if value.ndim == 4 and len(value):
-                    frames = (min(_FRAMES, len(value)), *value.shape[1:])
-                    packing = {"chunks": frames, "compression": "gzip", "compression_opts": 1}
-                dataset = observations.create_dataset(modality.name, data=value, **packing)
-                dataset.attrs["kind"] = modality.kind
-            group["actions"] = demonstration.actions
-            group["rewards"] = demonstration.rewards
-            group["dones"] = np.asarray(demonstration.dones, np.uint8)
-            for name in ("executed", "states"):
-                if (array := getattr(demonstration, name)) is not None:
-                    group[name] = array
+            self._fill(file.create_group(f"data/demo_{len(self)}"), demonstration, values)
         self._parts.append(part)
+
+    def _fill(self, group: h5py.Group, demonstration: Demonstration, values) -> None:
+        """Writes a demonstration, with these ``values`` by modality, into its group."""
+        group.attrs.update(demonstration.attributes)
+        group.attrs["num_samples"] = len(demonstration.actions)
+        # The order of the modalities is that of fusion.
+        observations = group.create_group("obs", track_order=True)
+        for modality in self._modalities:
+            value, packing = values[modality.name], {}
+            if value.ndim == 4 and len(value):
+                frames = (min(_FRAMES, len(value)), *value.shape[1:])
+                packing = {"chunks": frames, "compression": "gzip", "compression_opts": 1}
+            dataset = observations.create_dataset(modality.name, data=value, **packing)
+            dataset.attrs["kind"] = modality.kind
+        group["actions"] = demonstration.actions
+        group["rewards"] = demonstration.rewards
+        group["dones"] = np.asarray(demonstration.dones, np.uint8)
+        for name in ("executed", "states"):
+            if (array := getattr(demonstration, name)) is not None:
+                group[name] = array
 
     def close(self) -> None:
         """Moves what was appended into the file."""
@@ -148,7 +155,8 @@ class DemonstrationWriter:
         """A new file of one demonstration; once written, it is read as any reader would."""
         with self._create(path) as file:
             yield file
-        with Demonstrations(path) as written:
+        with Demonstrations(path) as written, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of missing values, under this name
             written[0]  # raises for what no reader would take
             self._require_same(written)
 
@@ -159,15 +167,29 @@ class DemonstrationWriter:
             attributes[name] = json.dumps(value) if isinstance(value, Mapping) else value
         return file
 
-    def _require_same(self, there: Demonstrations) -> None:
+    def _require_same(self, other: Demonstrations) -> None:
         """Raises a ValueError unless the demonstrations are of this writer's kind."""
-        before, now = there.attributes.get("env_args", {}), self._env_args
+        before, now = other.attributes.get("env_args", {}), self._env_args
         pairs = {f"env_args[{k!r}]": (before.get(k), now.get(k)) for k in before | now}
-        pairs["action_size"] = (there.action_size, self._action_size)
-        pairs["modalities"] = (there.modalities, self._modalities)
+        pairs["action_size"] = (other.action_size, self._action_size)
+        pairs["modalities"] = (other.modalities, self._modalities)
         for name, (old, new) in pairs.items():
             if old != new:
                 raise ValueError(
                     f"{str(self._path)!r} has {name} = {old!r}, not {new!r}: "
                     "repeat its settings or give another file"
                 )
+
+
+def _stored_values(modality: Modality, demonstration: Demonstration) -> np.ndarray:
+    """What a file holds of a sensor [T, *shape]: its values, NaN where it is missing."""
+    value = demonstration.values[modality.name]
+    available = demonstration.availability(modality.name)
+    if available.all():
+        return value
+    if modality.dtype == np.uint8:
+        raise ValueError(
+            f"image {modality.name!r} is missing at step {np.argmin(available)}, and a file of "
+            "demonstrations cannot say so: leave this demonstration out"
+        )
+    return np.where(available.reshape(-1, *(1,) * len(modality.shape)), value, np.nan)

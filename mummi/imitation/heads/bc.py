@@ -100,8 +100,13 @@ class BehaviourCloning:
         return mean, jax.nn.softplus(std) + self.config.min_std
 
     def loss(self, params, feature: Float[Array, "N F"], action: Float[Array, "N A"]) -> Array:
-        """Mean over steps of the Gaussian's negative log-likelihood, or of half the squared error,
-        up to a constant; ``action`` in the environment's scale."""
+        """Mean negative log-likelihood of the Gaussian, or half the squared error, but a constant.
+
+        Args:
+            params: ``network`` and ``scale``.
+            feature: latent states [N, F].
+            action: [N, A], in the environment's scale.
+        """
         scale = params["scale"]
         target = 2 * (action - scale["low"]) / (scale["high"] - scale["low"]) - 1
         mean, std = self.distribution(params, feature)

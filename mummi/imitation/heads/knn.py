@@ -81,7 +81,7 @@ class NearestNeighbours:
 
     def reset(self, batch: int) -> Following:
         """Nothing is followed before the first step."""
-        return Following(np.full(batch, -1), np.zeros(batch, int), np.zeros(batch))
+        return Following(step=np.full(batch, -1), age=np.zeros(batch, int), bound=np.zeros(batch))
 
     def act(self, carry: Following, percept: Percept, is_first, key: Array):
         """Actions [B, A] of the neighbours, or of the step that is followed."""
@@ -89,8 +89,9 @@ class NearestNeighbours:
         if self.config.mode == "weighted":
             return self._weighted(query), carry
         carry = self._search(carry, query, np.asarray(is_first))
+        action = self._arrays["action"][carry.step]
         following = np.where(self._arrays["last"][carry.step], -1, carry.step + 1)
-        return self._arrays["action"][carry.step], Following(following, carry.age + 1, carry.bound)
+        return action, carry._replace(step=following, age=carry.age + 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The library and its scale."""
@@ -129,7 +130,7 @@ class NearestNeighbours:
         step[lost], age[lost] = near[:, 0], 0
         nearest = np.maximum(distance[:, 0], self._arrays["spacing"])
         bound[lost] = self.config.divergence * nearest
-        return Following(step, age, bound)
+        return Following(step=step, age=age, bound=bound)
 
 
 def standardised(

@@ -79,14 +79,16 @@ class RandomReplay:
 
     def reset(self, batch: int) -> Playing:
         """Nothing is drawn before the first step."""
-        return Playing(np.zeros(batch, int), np.zeros(batch, int))
+        return Playing(index=np.zeros(batch, int), step=np.zeros(batch, int))
 
     def act(self, carry: Playing, percept: Percept, is_first, key: Array):
         """The next action [B, A] of each robot's demonstration; zeros past its end."""
         if is_first.any():
             drawn = self._draw(self._tell(percept), key)
-            index, step = np.where(is_first, drawn, carry.index), np.where(is_first, 0, carry.step)
-            carry = Playing(index, step)
+            carry = Playing(
+                index=np.where(is_first, drawn, carry.index),
+                step=np.where(is_first, 0, carry.step),
+            )
         return self._recordings.play(carry), carry._replace(step=carry.step + 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -98,10 +100,12 @@ class RandomReplay:
         self._recordings, self._told = Recordings.of(arrays), arrays["told"]
 
     def _tell(self, percept: Percept) -> np.ndarray:
-        """What each step is told, [B, D]; D = 0 where everything can fail."""
-        rows = [np.asarray(percept.values[name], np.float64) for name in self._names]
-        rows = [row.reshape(len(row), -1) for row in rows]
-        return np.concatenate([np.zeros((len(percept.feature), 0)), *rows], 1)
+        """What each step is told, [B, D], zeros where missing; D = 0 where everything can fail."""
+        rows = [np.zeros((len(percept.feature), 0))]
+        for name in self._names:
+            value = np.asarray(percept.values[name], np.float64).reshape(len(rows[0]), -1)
+            rows.append(np.where(np.asarray(percept.available[name])[:, None], value, 0.0))
+        return np.concatenate(rows, 1)
 
     def _draw(self, told: np.ndarray, key: Array) -> np.ndarray:
         """A demonstration for each robot, int [B], all that were told the same being as likely."""

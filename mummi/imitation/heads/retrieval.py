@@ -22,10 +22,11 @@ class RetrievalHeadConfig:
     """Retrieval of demonstrations by what each sensor says.
 
     In open loop the query is the first observation of an episode, the library holds the first
-    observations of the demonstrations, and the retrieved action sequence is played to its end. In
-    closed loop, which the paper does not have, the library holds every ``research_every``-th step
-    of the demonstrations, the step of the episode counts as one more sensor, so that what is
-    retrieved was done at about the same moment, and what is played are the actions from there on.
+    observations of the demonstrations, and the retrieved action sequence is played to its end.
+
+    In closed loop, which the paper does not have, the library holds every ``research_every``-th
+    step of the demonstrations, and what is played are the actions from that step on. The step of
+    the episode counts as one more sensor, so that what is found was done at about the same moment.
 
     Attributes:
         research_every: steps between two retrievals; 0 retrieves once, at the start.
@@ -115,7 +116,8 @@ class RetrievalHead:
     def reset(self, batch: int) -> Plan:
         """Nothing is played before the first step."""
         shape = (batch, self._recordings.padded.shape[1], self._action_size)
-        return Plan(np.zeros(shape, np.float32), np.zeros(batch, int), np.zeros(batch, int))
+        start = np.zeros(batch, int)
+        return Plan(actions=np.zeros(shape, np.float32), played=start, moment=start)
 
     def act(self, carry: Plan, percept: Percept, is_first, key: Array) -> tuple[np.ndarray, Plan]:
         """The next action [B, A] of what each robot plays; zeros past its end."""
@@ -132,7 +134,8 @@ class RetrievalHead:
             actions = np.where(search[:, None, None], found, actions)
             played = np.where(search, 0, played)
         now = np.minimum(played, actions.shape[1] - 1)
-        return actions[np.arange(len(now)), now], Plan(actions, played + 1, moment + 1)
+        carry = Plan(actions=actions, played=played + 1, moment=moment + 1)
+        return actions[np.arange(len(now)), now], carry
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The recordings, and the bytes of the library's file."""

@@ -90,17 +90,17 @@ def modality_fair_distance(
             raise ValueError(
                 f"{name} has shape {x.shape}; blocks of {tuple(dims)} make (samples, {sum(dims)})"
             )
-    here = np.broadcast_to(np.asarray(available, bool), (len(query), len(dims)))
-    there = True if library_available is None else np.asarray(library_available, bool)
-    there = np.broadcast_to(there, (len(library), len(dims)))
+    present = np.broadcast_to(np.asarray(available, bool), (len(query), len(dims)))
+    stored = True if library_available is None else np.asarray(library_available, bool)
+    stored = np.broadcast_to(stored, (len(library), len(dims)))
     total = np.zeros((len(query), len(library)))
     shared = np.zeros_like(total)
     ends = np.cumsum(dims)
     for m, (start, end) in enumerate(zip(ends - dims, ends, strict=True)):
-        a = np.where(here[:, m, None], query[:, start:end], 0.0).astype(np.float64)
-        b = np.where(there[:, m, None], library[:, start:end], 0.0).astype(np.float64)
+        a = np.where(present[:, m, None], query[:, start:end], 0.0).astype(np.float64)
+        b = np.where(stored[:, m, None], library[:, start:end], 0.0).astype(np.float64)
         square = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2.0 * a @ b.T
-        both = here[:, m, None] & there[:, m]
+        both = present[:, m, None] & stored[:, m]
         total += np.where(both, np.maximum(square, 0.0) / (dims[m] if fair else 1), 0.0)
         shared += both
     divisor = np.maximum(shared, 1) if fair else 1.0

@@ -23,13 +23,13 @@ def make_imputer(config: RetrievalConfig, dims: Sequence[int]) -> Retriever:
 def fit_imputer(
     config: RetrievalConfig, dims: Sequence[int], modality: int, samples: Samples, seed: int
 ) -> Retriever:
-    """Trains policy and head that reconstruct a modality, on samples where it is there.
+    """Trains policy and head that reconstruct a modality, on samples where it is available.
 
     These are the donors, and in turn the sources, from which the modality is hidden: the state is
     the partial query, with zeros in place of the block. The values are the donors' blocks, ranked
     by their squared distance to the hidden one; both are measured in z-scores, in which no
     dimension counts for more than another. The paper seeds the search in training with the true
-    block, which at test time is not there; ``seed_with_truth`` chooses. At test time distances
+    block, which at test time is missing; ``seed_with_truth`` chooses. At test time distances
     are those over the M' modalities present: the zero vector stands in the state and in the
     head's query, not in the distance, where it would favour donors near the mean.
 

@@ -77,7 +77,8 @@ def make_sources(
 ) -> Sources:
     """Features of sources with embeddings [S, D] whose candidates have ``labels`` [N, L]."""
     state = state_features(embedding, labels, sets, limit)
-    return Sources(state, sets.nodes, path_features(sets), sets.mask)
+    path = path_features(sets)
+    return Sources(state=state, nodes=sets.nodes, path=path, mask=sets.mask)
 
 
 class Policy(nn.Module):

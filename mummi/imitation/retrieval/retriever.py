@@ -144,9 +144,9 @@ class Retriever:
         order = np.random.default_rng(seed).permutation(len(values))
         held = round(config.validation * len(values))
         out, rest = np.sort(order[:held]), np.sort(order[held:])
-        index, kept = build_index(config, dims, library.take(rest)), values[rest]
+        index, training = build_index(config, dims, library.take(rest)), values[rest]
         sets = node_sets(config, dims, seeding.take(rest), index.samples, index.graph)
-        examples = self._examples(view.take(rest), sets, kept, kept)
+        examples = self._examples(view.take(rest), sets, training, training)
         if examples is None:
             own = ", one of them with its label" if self._objective == "classification" else ""
             raise ValueError(
@@ -156,8 +156,8 @@ class Retriever:
         validation = None
         if held:
             sets = query_sets(config, dims, view.take(out), index)
-            validation = self._examples(view.take(out), sets, values[out], kept)
-        self._train(index, kept, examples, validation, jax.random.PRNGKey(seed))
+            validation = self._examples(view.take(out), sets, values[out], training)
+        self._train(index, training, examples, validation, jax.random.PRNGKey(seed))
         self._index, self._values = build_index(config, dims, library), values
         self._nodes = self._embed_nodes(self._index, values)
         return self
@@ -174,7 +174,9 @@ class Retriever:
         else:
             output = self._values[nodes[:, 0]]
             weights = np.where(np.arange(nodes.shape[1]) == 0, mask, 0).astype(np.float32)
-        return Retrieved(np.where(mask, nodes, -1), scores, weights, output)
+        return Retrieved(
+            nodes=np.where(mask, nodes, -1), scores=scores, weights=weights, output=output
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that was fitted, under names with slashes."""
@@ -217,7 +219,9 @@ class Retriever:
         query, target = query.take(usable), target[usable]
         reward = _REWARDS[self._objective](loss[usable], sets.mask)
         sources = self._sources(query, sets, values)
-        return _Examples(sets, sources, reward, query.embedding, target)
+        return _Examples(
+            sets=sets, sources=sources, reward=reward, query=query.embedding, target=target
+        )
 
     def _train(self, index: Index, values, examples, validation, key) -> None:
         """Trains the policy, then the head on the candidates that the policy ranks first."""

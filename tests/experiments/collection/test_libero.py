@@ -64,16 +64,16 @@ def test_what_is_recorded_is_what_the_environment_showed(path):
     renderer = LiberoRenderer(simulator.mujoco_model, 16)
     names = ("agentview_rgb", "proprio", "instruction")
     with LiberoDemonstrations(path, names, lambda _: np.ones((1, 4))) as demonstrations:
-        there = demonstrations[1]
-    for step in (0, 20, len(there.actions) - 1):
-        simulator.restore(there.states[step])
+        demo = demonstrations[1]
+    for step in (0, 20, len(demo.actions) - 1):
+        simulator.restore(demo.states[step])
         seen = renderer.view(simulator.mujoco_data, AGENTVIEW).astype(int)
         # Cabinet, stove and rack stand a centimetre off, as the states do not say where.
-        off = np.abs(seen - there.values["agentview_rgb"][step])
+        off = np.abs(seen - demo.values["agentview_rgb"][step])
         assert np.median(off) <= 2
-        assert np.abs(seen - there.values["agentview_rgb"][step][::-1]).mean() > 2 * off.mean()
-        np.testing.assert_allclose(there.values["proprio"][step, :7], simulator.joints, atol=1e-5)
-        np.testing.assert_allclose(there.values["proprio"][step, 9:], simulator.hand[0], atol=1e-5)
+        assert np.abs(seen - demo.values["agentview_rgb"][step][::-1]).mean() > 2 * off.mean()
+        np.testing.assert_allclose(demo.values["proprio"][step, :7], simulator.joints, atol=1e-5)
+        np.testing.assert_allclose(demo.values["proprio"][step, 9:], simulator.hand[0], atol=1e-5)
     renderer.close()
 
 

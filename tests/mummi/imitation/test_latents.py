@@ -11,12 +11,16 @@ from envs.failures.script import Script, load_script
 from experiments.evaluation.views import make_views
 from mummi.agent import Agent, Parameters
 from mummi.imitation.latents import Latents, View
+from mummi.modality import Modality
 from tests.support.imitated import demonstration
-from tests.support.small import ACTION_SIZE, MODALITIES, draw_value, random_like, small_config
+from tests.support.small import ACTION_SIZE, draw_value, random_like, small_config
+from tests.support.small import MODALITIES as SENSORS
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 STEPS = 6
+MODALITIES = (*SENSORS, Modality("code", "embedding", (3,)))
+"""One of each kind."""
 
 
 @pytest.fixture(scope="module")
@@ -79,31 +83,37 @@ def test_it_is_the_filter_of_the_agent_with_means_for_samples(latents, agent, st
     seen = view()
     expected = np.concatenate([p.feature for p in step_by_step(latents, seen)])
     monkeypatch.setattr(jax.random, "normal", lambda key, shape=(): jnp.zeros(shape))
-    found, carry = [], agent.start(1)
+    found, carry, act = [], agent.start(1), jax.jit(agent._act, static_argnames="explore")
     params = Parameters(state.model, state.actor, state.critic)
     for t in range(STEPS):
         now = (seen.values, seen.available, np.arange(STEPS) == 0)
         now = jax.tree.map(lambda x, t=t: jnp.asarray(x[t : t + 1]), now)
-        _, carry = agent._act(params, carry, *now, jax.random.PRNGKey(0), explore=False)
+        _, carry = act(params, carry, *now, jax.random.PRNGKey(0), explore=False)
         carry = carry._replace(action=jnp.asarray(seen.actions[t : t + 1]))
         found.append(carry.state.feature)
     np.testing.assert_allclose(np.concatenate(found), expected[:, : found[0].shape[1]], atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["mummi", "cvrl"])
-def test_a_feature_ends_with_the_fusion_of_what_the_sensors_show_now(method):
-    agent = Agent(small_config(method=method, drop=0.0), MODALITIES, ACTION_SIZE)
+@pytest.fixture(scope="module", params=["mummi", "cvrl"])
+def of_method(request):
+    """Method, agent, parameters of its world model, and latents."""
+    agent = Agent(small_config(method=request.param, drop=0.0), MODALITIES, ACTION_SIZE)
     params = random_like(jax.eval_shape(agent.init, 0)).model
-    latents, seen = Latents(agent, params), view()
+    return request.param, agent, params, Latents(agent, params)
+
+
+def test_a_feature_ends_with_the_fusion_of_what_the_sensors_show_now(of_method):
+    method, agent, params, latents = of_method
+    seen = view()
     percept = latents.encode([seen])[0].percept
     c = agent.config.model
     fused = percept.feature[:, c.deter + c.stoch :]
     seen_now = jax.tree.map(jnp.asarray, (seen.values, seen.available))
-    belief = agent.model.perceive(params, *seen_now, jax.random.PRNGKey(0))
+    belief = jax.jit(agent.model.perceive)(params, *seen_now, jax.random.PRNGKey(0))
     if method == "cvrl":
         for m, part in zip(MODALITIES, np.split(fused, len(MODALITIES), 1), strict=True):
-            there = seen.available[m.name]
-            np.testing.assert_allclose(part[there], percept.embeddings[m.name][there], atol=1e-5)
+            mask = seen.available[m.name]
+            np.testing.assert_allclose(part[mask], percept.embeddings[m.name][mask], atol=1e-5)
         np.testing.assert_allclose(fused, belief.mean, atol=1e-5)
         return
     for t in range(STEPS):
@@ -127,12 +137,52 @@ def test_a_missing_value_changes_nothing(latents):
         np.testing.assert_array_equal(embedding, other.percept.embeddings[name])
 
 
-@pytest.mark.parametrize("method", ["mummi", "cvrl"])
-def test_views_that_share_values_are_encoded_as_if_they_did_not(method):
-    agent = Agent(small_config(method=method, drop=0.0), MODALITIES, ACTION_SIZE)
-    latents = Latents(agent, random_like(jax.eval_shape(agent.init, 0)).model)
+def with_pixel(values: dict, name: str, step: int, bad: float) -> dict:
+    """The values with one number of a sensor at one step replaced; images become floats."""
+    value = np.array(values[name], np.float32)
+    value[step].flat[-1] = bad
+    return {**values, name: value}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", [m.name for m in MODALITIES])
+def test_a_value_that_is_not_finite_counts_as_missing(latents, name, bad):
+    complete = view()._replace(available={m.name: np.ones(STEPS, bool) for m in MODALITIES})
+    less = complete._replace(available={**complete.available, name: np.arange(STEPS) != 2})
+    spoiled = complete._replace(values=with_pixel(complete.values, name, 2, bad))
+    expected, found = latents.encode([less, spoiled])
+    assert np.isfinite(found.percept.feature).all()
+    np.testing.assert_array_equal(found.percept.available[name], less.available[name])
+    np.testing.assert_allclose(found.percept.feature, expected.percept.feature, atol=1e-5)
+    np.testing.assert_allclose(
+        found.percept.embeddings[name], expected.percept.embeddings[name], atol=1e-5
+    )
+    for one, other in zip(step_by_step(latents, less), step_by_step(latents, spoiled), strict=True):
+        assert one.available[name] == other.available[name]
+        np.testing.assert_allclose(one.feature, other.feature, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["image", "depth", "vector", "embedding"])
+def test_what_is_not_finite_is_missing_in_views_and_in_the_replay(name, bad):
+    sensors, recorded = envs.make("dummy", image_size=8).modalities, demonstration(0)
+    spoiled = recorded._replace(values=with_pixel(recorded.values, name, 4, bad))
+    gone = recorded._replace(available={name: np.arange(len(recorded.actions)) != 4})
+    for made in (spoiled, gone):
+        plain, failing = make_views([made], sensors, load_script("medium"), 2, 0)
+        _, unspoiled = make_views([recorded], sensors, load_script("medium"), 2, 0)
+        for m in sensors:
+            kept = np.arange(len(recorded.actions)) != (4 if m.name == name else -1)
+            np.testing.assert_array_equal(plain.available[m.name], kept)
+            np.testing.assert_array_equal(plain.episode()[f"available/{m.name}"], kept)
+            expected = kept & unspoiled.available[m.name]
+            np.testing.assert_array_equal(failing.available[m.name], expected)
+
+
+def test_views_that_share_values_are_encoded_as_if_they_did_not(of_method):
+    latents = of_method[-1]
     seen, other = view(), view(seed=2)
-    less = {name: there & (np.arange(STEPS) % 3 > 0) for name, there in seen.available.items()}
+    less = {name: mask & (np.arange(STEPS) % 3 > 0) for name, mask in seen.available.items()}
     mixed = {**other.values, "rgb": seen.values["rgb"]}
     views = [seen, seen._replace(available=less), seen._replace(values=mixed), seen]
     for shared, one in zip(latents.encode(views), views, strict=True):
@@ -159,9 +209,9 @@ def test_views_fail_as_the_script_says_and_share_what_they_do_not_change():
     recorded = [demonstration(e) for e in range(20)]
     views = make_views(recorded, sensors, load_script("medium"), 4, 0)
     assert len(views) == 80
-    whole, failing = views[::4], [v for i, v in enumerate(views) if i % 4]
-    assert all(there.all() for v in whole for there in v.available.values())
-    rate = 1 - np.mean([there for v in failing for there in v.available.values()])
+    complete, failing = views[::4], [v for i, v in enumerate(views) if i % 4]
+    assert all(mask.all() for v in complete for mask in v.available.values())
+    rate = 1 - np.mean([mask for v in failing for mask in v.available.values()])
     assert rate == pytest.approx(0.375, abs=0.05)
     masks = {np.stack(list(v.available.values())).tobytes() for v in failing}
     assert len(masks) > 50
@@ -177,7 +227,7 @@ def test_a_script_that_changes_values_changes_only_its_copies():
     sensors = envs.make("dummy", image_size=8).modalities
     script = Script("noise", (Noise(modality="vector", std=1.0),))
     recorded = demonstration(0)
-    whole, failing = make_views([recorded], sensors, script, 2, 0)
-    assert whole.values["vector"] is recorded.values["vector"]
+    complete, failing = make_views([recorded], sensors, script, 2, 0)
+    assert complete.values["vector"] is recorded.values["vector"]
     assert 0.3 < np.std(failing.values["vector"] - recorded.values["vector"]) < 3
     assert failing.values["image"] is recorded.values["image"]

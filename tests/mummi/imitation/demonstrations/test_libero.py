@@ -40,37 +40,37 @@ def test_an_official_file_loads_under_our_names_with_upright_pictures(path):
         ]
         assert demonstrations.instruction == "open the drawer"
         assert demonstrations.action_size == 7 and len(demonstrations) == 2
-        for number, there in enumerate(demonstrations):
+        for number, demo in enumerate(demonstrations):
             raw = file[f"data/demo_{number}/obs"]
-            assert list(there.values) == list(NAMES)
+            assert list(demo.values) == list(NAMES)
             for name, source in (("wrist_rgb", "eye_in_hand_rgb"), ("agentview_rgb",) * 2):
                 for row in range(8):
                     np.testing.assert_array_equal(
-                        there.values[name][:, row], raw[source][:, 7 - row]
+                        demo.values[name][:, row], raw[source][:, 7 - row]
                     )
-            assert there.values["instruction"].tolist() == [[15, 3, 1]] * (6 + number)
-            proprio = there.values["proprio"]
+            assert demo.values["instruction"].tolist() == [[15, 3, 1]] * (6 + number)
+            proprio = demo.values["proprio"]
             np.testing.assert_allclose(proprio[:, :7], raw["joint_states"][()], rtol=1e-6)
             np.testing.assert_allclose(proprio[:, 7:9], raw["gripper_states"][()], rtol=1e-6)
             np.testing.assert_allclose(proprio[:, 9:], raw["ee_states"][:, :3], rtol=1e-6)
             for modality in demonstrations.modalities:
-                assert there.values[modality.name].dtype == modality.dtype
-            assert there.rewards.tolist()[-2:] == [0, 1] and there.states is not None
+                assert demo.values[modality.name].dtype == modality.dtype
+            assert demo.rewards.tolist()[-2:] == [0, 1] and demo.states is not None
 
 
 def test_upright_files_stay_as_they_are(path):
     change(path, "macros_image_convention", "opencv")
-    with LiberoDemonstrations(path, ["agentview_rgb"], embed) as there, h5py.File(path) as file:
+    with LiberoDemonstrations(path, ["agentview_rgb"], embed) as demos, h5py.File(path) as file:
         np.testing.assert_array_equal(
-            there[0].values["agentview_rgb"], file["data/demo_0/obs/agentview_rgb"][()]
+            demos[0].values["agentview_rgb"], file["data/demo_0/obs/agentview_rgb"][()]
         )
 
 
 def test_the_instruction_may_be_a_list_of_words(path):
     problem = json.dumps({"language_instruction": ["Open", "the", "drawer"]})
     change(path, "problem_info", problem)
-    with LiberoDemonstrations(path, ["instruction"], embed) as there:
-        assert there.instruction == "open the drawer"
+    with LiberoDemonstrations(path, ["instruction"], embed) as demos:
+        assert demos.instruction == "open the drawer"
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,17 @@ def test_a_folder_stands_for_its_files_in_order(path):
     assert libero_files(path) == [path]
     with pytest.raises(FileNotFoundError, match="neither an HDF5 file nor a folder"):
         libero_files(path.parent / "none")
+
+
+@pytest.mark.parametrize("source", ["joint_states", "gripper_states", "ee_states"])
+def test_the_robots_state_is_missing_where_a_part_of_it_is_not_finite(path, source):
+    with h5py.File(path, "a") as file:
+        file[f"data/demo_1/obs/{source}"][2, 0] = np.nan
+    with LiberoDemonstrations(path, NAMES, embed) as demonstrations:
+        assert demonstrations[0].available is None
+        with pytest.warns(UserWarning, match=f"'{source}' at 1 of 7 steps"):
+            demo = demonstrations[1]
+    assert np.flatnonzero(~demo.availability("proprio")).tolist() == [2]
+    for name in ("agentview_rgb", "wrist_rgb", "instruction"):
+        assert demo.availability(name).all()
+    assert np.isfinite(demo.values["proprio"]).all()

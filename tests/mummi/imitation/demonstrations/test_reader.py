@@ -21,21 +21,25 @@ def test_a_file_of_libero_loads(tmp_path):
         assert attributes["problem_info"] == PROBLEM
         assert attributes["bddl_file_name"] == "open_the_drawer.bddl"
         assert attributes["env_args"]["env_name"] == "Libero" and attributes["total"] == 13
-        for number, there in enumerate(demonstrations):
+        for number, demo in enumerate(demonstrations):
             raw = file[f"data/demo_{number}"]
             for name in LIBERO_SHAPES:
                 dtype = np.uint8 if name.endswith("rgb") else np.float32
-                assert there.values[name].dtype == dtype
-                np.testing.assert_array_equal(
-                    there.values[name], raw["obs"][name][()].astype(dtype)
-                )
-            np.testing.assert_array_equal(there.actions, raw["actions"][()].astype(np.float32))
-            assert there.rewards.dtype == np.float32 and there.rewards.tolist()[-2:] == [0, 1]
-            assert there.dones.dtype == bool and there.dones.tolist()[-2:] == [False, True]
-            np.testing.assert_array_equal(there.states, raw["states"][()])
-            start = there.attributes.pop("init_state")
+                assert demo.values[name].dtype == dtype
+                np.testing.assert_array_equal(demo.values[name], raw["obs"][name][()].astype(dtype))
+            np.testing.assert_array_equal(demo.actions, raw["actions"][()].astype(np.float32))
+            assert demo.rewards.dtype == np.float32 and demo.rewards.tolist()[-2:] == [0, 1]
+            assert demo.dones.dtype == bool and demo.dones.tolist()[-2:] == [
+                False,
+                True,
+            ]
+            np.testing.assert_array_equal(demo.states, raw["states"][()])
+            start = demo.attributes.pop("init_state")
             np.testing.assert_array_equal(start, raw["states"][0])
-            assert there.attributes == {"num_samples": 6 + number, "model_file": "<mujoco/>"}
+            assert demo.attributes == {
+                "num_samples": 6 + number,
+                "model_file": "<mujoco/>",
+            }
 
 
 def test_a_file_of_robomimic_loads_with_its_filter_keys_in_numeric_order(tmp_path):
@@ -46,11 +50,11 @@ def test_a_file_of_robomimic_loads_with_its_filter_keys_in_numeric_order(tmp_pat
         expected = ("image", "vector", "depth")
         names = ("agentview_image", "robot0_eef_pos", "agentview_depth")
         assert kinds == dict(zip(names, expected, strict=True))
-        there = demonstrations[-2]
+        demo = demonstrations[-2]
         np.testing.assert_array_equal(
-            there.values["agentview_image"], file["data/demo_10/obs/agentview_image"][()]
+            demo.values["agentview_image"], file["data/demo_10/obs/agentview_image"][()]
         )
-        assert there.states is None and there.dones.tolist() == [False] * 3 + [True] * 2
+        assert demo.states is None and demo.dones.tolist() == [False] * 3 + [True] * 2
     with Demonstrations(path, mask="valid") as demonstrations:
         assert demonstrations.names == ("demo_3", "demo_11")
 
@@ -77,13 +81,65 @@ def test_one_demonstration_is_in_memory_at_a_time(tmp_path):
     with Demonstrations(path) as demonstrations:
         tracemalloc.start()
         try:
-            for number, there in enumerate(demonstrations):
-                assert there.values["arm"][0, 0] == number
+            for number, demo in enumerate(demonstrations):
+                assert demo.values["arm"][0, 0] == number
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    # A demonstration has 1 MB, two may overlap, and the check for NaN takes a quarter of it.
-    assert peak < 3e6
+    # A demonstration has 1 MB of 8, two may overlap, and the check for NaN takes another.
+    assert peak < 4e6
+
+
+SENSORS = {"image": (6, 6, 3), "depth": (6, 6, 1), "vector": (3,), "embedding": (4,)}
+"""A sensor of each kind, named after it."""
+
+
+def sensors(path, bad=None):
+    """Two demonstrations of five steps; ``bad`` by sensor are values of a pixel at steps 1 and 3 of
+    the second."""
+    random = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for number in range(2):
+            for kind, shape in SENSORS.items():
+                value = random.integers(1, 256, (5, *shape), np.uint8)
+                if kind != "image":
+                    value = value / 256
+                    if number and kind in (bad or {}):
+                        value.reshape(5, -1)[[1, 3], -1] = bad[kind]
+                file[f"data/demo_{number}/obs/{kind}"] = value
+                file[f"data/demo_{number}/obs/{kind}"].attrs["kind"] = kind
+            file[f"data/demo_{number}/actions"] = random.normal(size=(5, 2))
+    return path
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("kind", ["depth", "vector", "embedding"])
+def test_a_value_that_is_not_finite_is_missing_and_never_a_value(tmp_path, kind, bad):
+    path, good = sensors(tmp_path / "a.hdf5", {kind: bad}), sensors(tmp_path / "good.hdf5")
+    said = rf"a.hdf5: data/demo_1/obs .* missing: '{kind}' at 2 of 5 steps \(40%\)$"
+    with Demonstrations(path, tuple(SENSORS)) as demonstrations:
+        assert demonstrations[0].available is None
+        with pytest.warns(UserWarning, match=said):
+            spoiled = demonstrations[1]
+    with Demonstrations(good, tuple(SENSORS)) as demonstrations:
+        clean = demonstrations[1]
+    assert clean.available is None and clean.availability(kind).all()
+    for name in SENSORS:
+        available = spoiled.availability(name)
+        assert available.tolist() == [True, name != kind, True, name != kind, True]
+        np.testing.assert_array_equal(
+            spoiled.values[name][available], clean.values[name][available]
+        )
+        assert not spoiled.values[name][~available].any()
+        assert spoiled.values[name].dtype == clean.values[name].dtype
+
+
+def test_one_warning_names_all_sensors_of_a_demonstration(tmp_path):
+    path = sensors(tmp_path / "a.hdf5", {"depth": np.nan, "vector": np.inf})
+    with Demonstrations(path) as demonstrations, pytest.warns(UserWarning) as caught:
+        demonstrations[1]
+    (said,) = (str(warning.message) for warning in caught)
+    assert "'depth' at 2 of 5" in said and "'vector' at 2 of 5" in said
 
 
 def edit(path, change):
@@ -102,6 +158,15 @@ def replace(name, value):
 def with_value(name, index, number):
     def change(file):
         file[name][index] = number
+
+    return change
+
+
+def replace_by(name, source, index, number):
+    def change(file):
+        value = file[source][()]
+        value[index] = number
+        file[name] = value
 
     return change
 
@@ -150,11 +215,23 @@ MALFORMED = {
     ),
     "NaN in actions": (
         with_value(f"{DEMO}/actions", (4, 2), np.nan),
-        "demo_1/actions is NaN or infinite at step 4",
+        "demo_1/actions is NaN or infinite at step 4; .*: mend it or remove the demonstration",
     ),
-    "infinity in an observation": (
-        with_value(f"{DEMO}/obs/ee_states", (6, 0), np.inf),
-        "demo_1/obs/ee_states is NaN or infinite at step 6",
+    "actions that float32 does not hold": (
+        with_value(f"{DEMO}/actions", (3, 0), 1e39),
+        "demo_1/actions is NaN or infinite at step 3",
+    ),
+    "infinity in what was executed": (
+        replace_by(f"{DEMO}/executed", f"{DEMO}/actions", (2, 1), -np.inf),
+        "demo_1/executed is NaN or infinite at step 2; .*: mend it or remove the demonstration",
+    ),
+    "NaN in rewards": (
+        replace(f"{DEMO}/rewards", [0, 0, 0, 0, 0, np.nan, 1]),
+        "demo_1/rewards is NaN or infinite at step 5; .*: mend it or remove the demonstration",
+    ),
+    "infinity in rewards": (
+        replace(f"{DEMO}/rewards", [np.inf, 0, 0, 0, 0, 0, 1]),
+        "demo_1/rewards is NaN or infinite at step 0",
     ),
     "a picture of floats": (
         replace(f"{DEMO}/obs/agentview_rgb", np.zeros((7, 8, 8, 3))),

@@ -43,14 +43,14 @@ def writer_of(path, modalities=MODALITIES, action_size=3, env_args=ENV_ARGS):
     return DemonstrationWriter(path, modalities, action_size, env_args)
 
 
-def require_equal(there, expected):
-    assert list(there.values) == list(expected.values)
+def require_equal(found, expected):
+    assert list(found.values) == list(expected.values)
     for name, value in expected.values.items():
-        np.testing.assert_array_equal(there.values[name], value)
-        assert there.values[name].dtype == value.dtype
+        np.testing.assert_array_equal(found.values[name], value)
+        assert found.values[name].dtype == value.dtype
     for name in ("actions", "rewards", "dones", "states"):
-        np.testing.assert_array_equal(getattr(there, name), getattr(expected, name))
-    assert there.attributes["success"] == expected.attributes["success"]
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.attributes["success"] == expected.attributes["success"]
 
 
 def test_what_is_written_is_read_and_laid_out_as_robomimic_reads_it(tmp_path):
@@ -62,8 +62,8 @@ def test_what_is_written_is_read_and_laid_out_as_robomimic_reads_it(tmp_path):
         assert len(writer) == 3 and not path.exists()
     with Demonstrations(path) as demonstrations:
         assert demonstrations.modalities == MODALITIES and demonstrations.action_size == 3
-        for there, expected in zip(demonstrations, made, strict=True):
-            require_equal(there, expected)
+        for found, expected in zip(demonstrations, made, strict=True):
+            require_equal(found, expected)
     # What robomimic's SequenceDataset and file_utils do.
     with h5py.File(path, "r", swmr=True, libver="latest") as file:
         demos = sorted(file["data"].keys(), key=lambda name: int(name[5:]))
@@ -93,8 +93,8 @@ def test_no_appended_demonstration_is_lost_when_the_process_is_killed(tmp_path):
         writer.append(make(3))
     with Demonstrations(path) as demonstrations:
         assert len(demonstrations) == 4 and demonstrations.attributes["total"] == 20
-        for seed, there in enumerate(demonstrations):
-            require_equal(there, make(seed))
+        for seed, found in enumerate(demonstrations):
+            require_equal(found, make(seed))
     assert not folder.exists()
 
 
@@ -142,6 +142,31 @@ def test_what_no_reader_would_take_is_not_written(tmp_path, changes, said):
     with Demonstrations(path) as demonstrations:
         assert len(demonstrations) == 2
         require_equal(demonstrations[1], make(2))
+
+
+@pytest.mark.parametrize("name", ["depth", "code", "arm"])
+def test_a_missing_value_is_missing_when_it_is_read_again(tmp_path, name):
+    path, available = tmp_path / "ours.hdf5", np.array([True, False, True, True, False])
+    made = make(0, available={name: available})
+    with writer_of(path) as writer:
+        writer.append(made)
+        writer.append(make(1))
+    with Demonstrations(path) as demonstrations:
+        with pytest.warns(UserWarning, match=f"ours.hdf5: data/demo_0.*'{name}' at 2 of 5 steps"):
+            found = demonstrations[0]
+        assert demonstrations[1].available is None
+    for m in MODALITIES:
+        expected = available if m.name == name else np.ones(5, bool)
+        np.testing.assert_array_equal(found.availability(m.name), expected)
+        np.testing.assert_array_equal(found.values[m.name][expected], made.values[m.name][expected])
+
+
+def test_a_missing_image_cannot_be_written(tmp_path):
+    gone = {"rgb": np.array([True, True, False, True, True])}
+    with writer_of(tmp_path / "ours.hdf5") as writer:
+        with pytest.raises(ValueError, match="image 'rgb' is missing at step 2"):
+            writer.append(make(0, available=gone))
+        assert len(writer) == 0
 
 
 def test_a_file_of_libero_goes_on_and_keeps_what_is_its_own(tmp_path):

@@ -32,8 +32,8 @@ def percept(feature=None, embeddings=None, available=None) -> Percept:
     rows = len(feature if embeddings is None else next(iter(embeddings.values())))
     feature = np.zeros((rows, 3), np.float32) if feature is None else np.float32(feature)
     embeddings = embeddings or {n: np.zeros((rows, k), np.float32) for n, k in SENSORS.items()}
-    there = {n: np.ones(rows, bool) for n in SENSORS} | (available or {})
-    return Percept(feature, embeddings, {}, there)
+    delivered = {n: np.ones(rows, bool) for n in SENSORS} | (available or {})
+    return Percept(feature, embeddings, {}, delivered)
 
 
 def demonstrations(number: int = 6, steps: int = 5, seed: int = 0) -> list[Trajectory]:
@@ -80,10 +80,11 @@ def test_the_gaussian_of_bc_is_scored_by_its_log_density():
     feature = jnp.concatenate([t.percept.feature for t in rows])
     action = jnp.concatenate([t.action for t in rows])
     low, high = action.min(0), action.max(0)
-    mean, std = (np.asarray(x) for x in head.distribution(head._params, feature))
+    mean, std = (np.asarray(x) for x in jax.jit(head.distribution)(head._params, feature))
     density = scipy.stats.norm.logpdf(2 * (action - low) / (high - low) - 1, mean, std)
     loss = -(density + 0.5 * np.log(2 * np.pi)).sum(1).mean()
-    np.testing.assert_allclose(head.loss(head._params, feature, action), loss, rtol=1e-4)
+    found = jax.jit(head.loss)(head._params, feature, action)
+    np.testing.assert_allclose(found, loss, rtol=1e-4)
     assert (std > BCConfig.min_std).all()
 
 
@@ -208,6 +209,12 @@ def test_replay_plays_one_demonstration_from_its_start_and_then_does_nothing():
     assert drawn == {0, 1, 2, 3}
 
 
+def telling(seen: Percept, told: np.ndarray) -> Percept:
+    """The percept with an instruction of its own at each step."""
+    available = {**seen.available, "say": np.ones(len(told), bool)}
+    return seen._replace(values={"say": told}, available=available)
+
+
 def test_replay_draws_among_the_demonstrations_of_the_same_instruction():
     told = np.eye(3, dtype=np.float32)
     which = [0, 1, 1, 0, 1, 2]
@@ -215,7 +222,7 @@ def test_replay_draws_among_the_demonstrations_of_the_same_instruction():
         modalities=(*SIZES.modalities, Modality("say", "embedding", (3,), False))
     )
     rows = [
-        t._replace(percept=t.percept._replace(values={"say": told[[k] * len(t.action)]}))
+        t._replace(percept=telling(t.percept, told[[k] * len(t.action)]))
         for t, k in zip(demonstrations(6), which, strict=True)
     ]
     head = RandomReplay(ReplayConfig(), sizes)
@@ -224,13 +231,20 @@ def test_replay_draws_among_the_demonstrations_of_the_same_instruction():
     again.restore(head.arrays())
     asked = np.arange(300) % 3
     # What is told arrives with the rounding of another program.
-    seen = percept(np.zeros((300, 3)))._replace(values={"say": told[asked] * np.float32(1 + 1e-7)})
+    seen = telling(percept(np.zeros((300, 3))), told[asked] * np.float32(1 + 1e-7))
     _, carry = again.act(again.reset(300), seen, np.full(300, True), KEY)
     for k in range(3):
         drawn = np.bincount(carry.index[asked == k], minlength=6)
         mine = np.array(which) == k
         assert not drawn[~mine].any()
         assert scipy.stats.chisquare(drawn[mine]).pvalue > 1e-3 or k == 2
+    # An instruction that is missing is none, whatever stands in its place.
+    gone = {**seen.available, "say": np.zeros(300, bool)}
+    drawn = [
+        again.act(again.reset(300), seen._replace(available=gone, values={"say": told}), FIRST, KEY)
+        for told in (seen.values["say"], np.full((300, 3), np.nan))
+    ]
+    np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
     _, later = again.act(carry, seen, np.arange(300) < 150, jax.random.PRNGKey(1))
     np.testing.assert_array_equal(later.index[150:], carry.index[150:])
     assert (later.index[:150] != carry.index[:150]).any()

@@ -143,7 +143,11 @@ def test_without_any_sensor_there_is_still_a_prediction(classifier):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"normalise": False, "validation": 0.0},
+        {
+            "normalise": False,
+            "validation": 0.0,
+            "imputation": replace(SMALL, selection="hard", ranking="distance"),
+        },
         {"impute": False},
         {
             "prediction": replace(SMALL, selection="hard"),

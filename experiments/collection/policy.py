@@ -1,0 +1,75 @@
+"""What acts while demonstrations are recorded."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from envs.processes.parallel import ParallelEnvironments
+from experiments.evaluation.rollout import Act, agent_actor, expert_actor
+from mummi.agent import Agent
+from mummi.config import Config
+from mummi.imitation.pilot import load_pilot
+from mummi.imitation.record import is_imitation
+from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.record import Run
+from mummi.runs.record import load as load_run
+
+
+class Policy:
+    """The expert, random actions, or the mode of a trained agent.
+
+    Args:
+        name: expert, random, or the folder of a run.
+        config: settings of the environments.
+
+    Attributes:
+        label: the name, and the step of a trained agent.
+
+    Raises:
+        ValueError: a run of another task.
+        FileNotFoundError: neither expert, random nor a run.
+    """
+
+    def __init__(self, name: str, config: Config):
+        self.label, self._seed = name, config.seed
+        self._run: Run | None = None
+        if name in ("expert", "random"):
+            return
+        if not pathlib.Path(name).is_dir():
+            raise FileNotFoundError(
+                f"--policy {name!r} is neither expert nor random nor the folder of a run"
+            )
+        self._run = run = load_run(name)
+        if run.config.task != config.task:
+            raise ValueError(f"{name!r} was trained on {run.config.task}, not {config.task}")
+        if is_imitation(name):
+            (self._agent, step), self._state = load_pilot(name), None
+        else:
+            self._agent = Agent(run.config, run.modalities, run.action_size)
+            checkpointer = Checkpointer(pathlib.Path(name) / "checkpoints")
+            self._state, meta = checkpointer.restore(jax.eval_shape(self._agent.init, 0))
+            step = meta["step"]
+        self.label = f"{name} at step {step}"
+
+    def actor(self, environments: ParallelEnvironments, random) -> Act:
+        """What acts in K environments; ``random`` is a NumPy generator for each.
+
+        Raises:
+            ValueError: the environments have not the sensors or action repeat of the trained agent.
+        """
+        if self.label == "expert":
+            return expert_actor(environments)
+        if self._run is None:
+            size = environments.action_size
+            return lambda *_: np.array([r.uniform(-1, 1, size) for r in random], np.float32)
+        for name, given, needed in (
+            ("sensors", environments.modalities, self._run.modalities),
+            ("action repeat", environments.action_repeat, self._run.config.action_repeat),
+        ):
+            if given != needed:
+                raise ValueError(
+                    f"{self.label} was trained with {name} {needed}, and these environments have "
+                    f"{given}: give the --preset, --image-size, --action-repeat and --env it had"
+                )
+        return agent_actor(self._agent, self._state, len(environments), self._seed)

@@ -1,0 +1,1 @@
+"""What learning from demonstrations is made of: its data and its stages."""
