@@ -21,6 +21,7 @@ from experiments.benchmarks.updates import updating
 from experiments.command_line import explain
 from mummi.config import Config, Preset
 from mummi.presets import preset
+from mummi.runs.files import atomic
 
 PRECISIONS = {"float32": "off", "bfloat16": "on"}
 """The precisions that are compared, by name, with what ``Config.bfloat16`` is for each."""
@@ -95,8 +96,8 @@ def trim(wheel: pathlib.Path) -> None:
     """
     if not wheel.name.startswith("dm_control-") or not zipfile.is_zipfile(wheel):
         raise ValueError(f"{str(wheel)!r} is no wheel of dm_control (dm_control-VERSION-….whl)")
-    temporary = wheel.with_suffix(".tmp")
     with (
+        atomic(wheel) as temporary,
         zipfile.ZipFile(wheel) as old,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as new,
     ):
@@ -106,7 +107,6 @@ def trim(wheel: pathlib.Path) -> None:
                 lines = content.decode().splitlines(keepends=True)
                 content = "".join(line for line in lines if is_needed(line.split(",")[0])).encode()
             new.writestr(item, content)
-    temporary.replace(wheel)
 
 
 def measure(config: Config, repeats: int) -> tuple[dict[str, float], float, float]:

@@ -239,7 +239,7 @@ def test_the_agent_is_told_of_a_removed_sensor():
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--drop", "tactil"], "unknown modality 'tactil' in --drop; this task has image, depth"),
+        (["--drop", "tactil"], "unknown modality 'tactil' in --drop (this task has image, depth"),
         (["--drop", "image+rgb"], "unknown modality 'rgb'"),
         (["--drop", "image", "image"], "two rows are named 'without image'"),
         (["--missing", "hihg"], "did you mean 'high'"),

@@ -9,6 +9,7 @@ import pytest
 
 import envs
 from experiments import evaluate
+from experiments.evaluation import playing
 from mummi.runs.logger import read_metrics
 from tests.support import tiny
 from tests.support.libero_here import needs_libero
@@ -288,9 +289,9 @@ def test_a_task_trains_resumes_and_evaluates(tmp_path, monkeypatch):
     made = [(r["step"], r["updates"]) for r in read_metrics(tmp_path) if "updates" in r]
     assert made[-1] == (60, tiny.target_updates(settings))
     arguments = evaluate.Arguments(str(tmp_path), drop=("wrist_rgb",), episodes=1, agreement=False)
-    made, unseen = evaluate.evaluation_environments, []
+    made, unseen = playing.evaluation_environments, []
     monkeypatch.setattr(
-        evaluate,
+        playing,
         "evaluation_environments",
         lambda *args, **changes: unseen.append(changes["unseen"]) or made(*args, **changes),
     )
