@@ -40,6 +40,15 @@ def pytest_sessionstart(session):
         os.environ["MUJOCO_GL"] = backend
 
 
+@pytest.fixture(scope="session", autouse=True)
+def share_compiled():
+    """What one agent has traced and compiled serves all of the same settings."""
+    from tests.support.shared import shared_agents
+
+    with shared_agents():
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled():
     """Frees what was compiled once the process is large: it would grow to many gigabytes."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import spearmanr
 
 Pair = tuple[str, str]
 ByName = Mapping[str, np.ndarray]
@@ -154,6 +153,8 @@ def calibration(means: ByName, stds: ByName) -> dict[Pair, Calibration]:
     Returns:
         By unordered pair, in the order of ``means``.
     """
+    from scipy.stats import spearmanr  # its import takes longer than all that uses it
+
     result = {}
     for a, b in itertools.combinations(means, 2):
         difference = np.ravel(np.asarray(means[a], float) - means[b])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+from scipy.special import stdtrit
 
 from envs.base import LABELS
 
@@ -19,7 +19,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
     count = len(values)
     if count < 2:
         return None
-    quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
+    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
     mean, half = float(np.mean(values)), quantile * float(np.std(values, ddof=1)) / math.sqrt(count)
     return mean - half, mean + half
 

@@ -1,0 +1,38 @@
+"""Agents of equal settings share what JAX has traced and compiled for the first of them.
+
+An agent is pure functions of its settings, and a test process makes hundreds of a few kinds.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+
+from mummi.agent import Agent
+
+FUNCTIONS = ("init", "update", "update_many", "update_model", "_compiled_act")
+
+
+@contextlib.contextmanager
+def shared_agents() -> Iterator[None]:
+    """Within it every new agent takes its compiled functions from one of the same settings."""
+    first: dict[str, Agent] = {}
+    make = Agent.__init__
+
+    def init(self, config, modalities, action_size, mesh=None):
+        make(self, config, modalities, action_size, mesh)
+        settings = (config.model, config.behavior, config.mpc, config.method, config.pace)
+        compiled_as = (config.bfloat16, jax.default_backend(), mesh)
+        compiled_as += (jax.config.values["jax_disable_most_optimizations"],)
+        key = repr((settings, self.modalities, action_size, compiled_as))
+        if key not in first:
+            first[key] = self
+            self.init = jax.jit(self.init)
+        for name in FUNCTIONS:
+            setattr(self, name, getattr(first[key], name))
+
+    Agent.__init__ = init
+    try:
+        yield
+    finally:
+        Agent.__init__ = make
