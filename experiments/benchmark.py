@@ -34,7 +34,7 @@ from mummi.data.episode import layout
 from mummi.data.replay import Replay
 from mummi.modality import Modality
 from mummi.presets import preset
-from mummi.runs.devices import data_mesh
+from mummi.runs.devices import data_mesh, run_once
 from mummi.training.trainer import Trainer
 
 Stage = Literal["env", "replay", "train", "act", "heads", "loop"]
@@ -162,7 +162,7 @@ class Clock:
 def act_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
     """Acting for one robot against an empty compiled call and its bare matrix products."""
     agent = Agent(config, modalities, actions)
-    state, carry, key = agent.init(0), agent.start(1), jax.random.PRNGKey(0)
+    state, carry, key = run_once(agent.init, 0), agent.start(1), jax.random.PRNGKey(0)
     step = nest(draw(modalities, actions, (1,)))
     arguments = (state, carry, step["values"], step["available"], step["is_first"], key)
     products = flops.products(lambda *a: agent.act(*a, explore=True), *arguments)

@@ -38,8 +38,10 @@ def simplify(model: mujoco.MjModel) -> None:
 def _merge(model, mesh, cell):
     corners, faces = (_rows(model, name, mesh) for name in ("vert", "face"))
     cells = np.floor(model.mesh_vert[corners] / cell).astype(int)
-    _, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
-    merged = first[inverse.ravel()][model.mesh_face[faces]]
+    # One number a cell, as sorting rows takes five times as long.
+    cells = np.ravel_multi_index((cells - cells.min(0)).T, np.ptp(cells, 0) + 1)
+    _, first, inverse = np.unique(cells, return_index=True, return_inverse=True)
+    merged = first[inverse][model.mesh_face[faces]]
     a, b, c = merged.T
     proper = (a != b) & (b != c) & (c != a)
     count = np.count_nonzero(proper)

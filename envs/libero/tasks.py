@@ -116,7 +116,8 @@ class Libero:
         self._episodes = Episodes(seed)
         self._order = np.random.default_rng(seed).permutation(EVALUATION_STATES)
         self._control_step, self._over, self._success = 0, True, False
-        self._scenes: dict[int, tuple[LiberoSimulator, LiberoRenderer]] = {}
+        self._scenes: dict[int, LiberoSimulator] = {}
+        self._renderers: dict[LiberoSimulator, LiberoRenderer] = {}
         self._simulator = self._portrait = self._expert = None
         self._play(self._tasks[0])
 
@@ -189,8 +190,9 @@ class Libero:
     def close(self) -> None:
         """Frees the simulations and their rendering contexts."""
         self._close_portrait()
-        for _, renderer in self._scenes.values():
+        for renderer in self._renderers.values():
             renderer.close()
+        self._renderers.clear()
         self._scenes.clear()
         # robosuite's objects refer to one another and would wait for the collector.
         self._simulator = self._expert = None
@@ -216,11 +218,9 @@ class Libero:
     def _play(self, task):
         """Makes the simulation of a task, unless it was played before."""
         if task.index not in self._scenes:
-            simulator = LiberoSimulator(task)
-            simplify(simulator.mujoco_model)
-            renderer = LiberoRenderer(simulator.mujoco_model, self._image_size)
-            self._scenes[task.index] = simulator, renderer
-        simulator, self._renderer = self._scenes[task.index]
+            self._scenes[task.index] = LiberoSimulator(task)
+            simplify(self._scenes[task.index].mujoco_model)
+        simulator = self._scenes[task.index]
         if simulator is not self._simulator:
             self._close_portrait()
         self._simulator = simulator
@@ -246,11 +246,18 @@ class Libero:
         if sensor in self._unseen:
             return np.zeros(self._unseen[sensor].shape, self._unseen[sensor].dtype)
         if sensor in _VIEWS:
-            return self._renderer.view(simulator.mujoco_data, _VIEWS[sensor])
+            return self._view(simulator, _VIEWS[sensor])
         if sensor == "instruction":
             return self._instructions[simulator.task.index].copy()
         state = simulator.joints, simulator.fingers, simulator.hand[0]
         return np.concatenate(state).astype(np.float32)
+
+    def _view(self, simulator, camera):
+        """A picture; a task that is seen by no camera has no renderer."""
+        if simulator not in self._renderers:
+            renderer = LiberoRenderer(simulator.mujoco_model, self._image_size)
+            self._renderers[simulator] = renderer
+        return self._renderers[simulator].view(simulator.mujoco_data, camera)
 
 
 def _modality(sensor: str, image_size: int, instruction_size: int) -> Modality:

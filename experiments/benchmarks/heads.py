@@ -31,6 +31,7 @@ from mummi.imitation.metrics import Latency, latencies
 from mummi.imitation.pilot import Pilot
 from mummi.modality import Modality
 from mummi.presets import preset
+from mummi.runs.devices import run_once
 
 HORIZONS = ((8, 16), (16, 32))
 """T_o and T_p of MIRROR's table 6."""
@@ -109,7 +110,7 @@ def planning(
 def acting(case: Case, horizons: tuple[int, int], arguments: Arguments) -> Callable[[], np.ndarray]:
     """A call that makes a chunk from what the sensors deliver."""
     agent = Agent(preset("paper", "walker_walk"), SENSORS, arguments.actions)
-    latents = Latents(agent, jax.jit(agent.init)(0).model)
+    latents = Latents(agent, run_once(agent.init, 0).model)
     pilot = Pilot(latents, make_head(case, horizons, arguments, latents.sizes))
     start, key, first = pilot.start(1), jax.random.PRNGKey(0), np.ones(1, bool)
     values = {m.name: np.ones((1, *m.shape), m.dtype) for m in SENSORS}

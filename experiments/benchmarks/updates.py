@@ -10,6 +10,7 @@ from mummi.agent import Agent, nest
 from mummi.config import Config
 from mummi.data.episode import layout
 from mummi.modality import Modality
+from mummi.runs.devices import run_once
 
 
 def updating(
@@ -19,7 +20,7 @@ def updating(
     agent = Agent(config, modalities, actions)
     batch = draw(modalities, actions, (config.batch_size, config.batch_length))
     batch = jax.device_put(nest(batch))
-    state = agent.init(0)
+    state = run_once(agent.init, 0)
 
     def update():
         nonlocal state

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 import numpy as np
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.evaluation.conditions import CONTROL
@@ -18,35 +20,35 @@ def table(
     results: Mapping[str, Result],
     differences: Mapping[str, Difference],
 ) -> Table:
-    """One row a condition; both mappings are by its name.
-
-    The differences are paired, and intervals hold 95 %.
-    """
-    view = Table(title=f"{config.task}, {config.method}, seed {config.seed}, step {step}")
+    """One row a condition, n episodes each, in 80 columns; both mappings are by its name."""
+    view = Table(
+        title=f"{config.task}, {config.method}, seed {config.seed}, step {step}",
+        caption="[95 % interval over episodes]; less none: paired, episode by episode",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     last = list(dict.fromkeys(name for result in results.values() for name in result.last))
-    columns = ("sensors", "missing", "return ± sd", "95 % interval", f"less {CONTROL}")
-    for column in (*columns, *last, "episodes"):
-        side = "left" if column == "sensors" else "right"
-        view.add_column(column, justify=side, overflow="fold")
+    for column in ("sensors", "missing", "return", f"less {CONTROL}", *last, "n"):
+        view.add_column(column, justify="left" if column == "sensors" else "right")
     for name, result in results.items():
+        difference = differences.get(name)
         view.add_row(
             name,
-            f"{100 * np.mean(result.missing):.1f} %",
-            f"{result.mean:.4g} ± {result.std:.3g}",
-            _interval(result.interval),
-            _difference(differences.get(name)),
+            f"{100 * np.mean(result.missing):.0f} %",
+            _with_interval(result.mean, result.interval),
+            _with_interval(difference.mean, difference.interval, "+") if difference else NOTHING,
             *(f"{result.last[n]:.2f}" if n in result.last else NOTHING for n in last),
             str(len(result.episodes)),
         )
     return view
 
 
-def _interval(interval: tuple[float, float] | None, form: str = ".4g") -> str:
-    return f"{interval[0]:{form}} to {interval[1]:{form}}" if interval else NOTHING
+def _with_interval(mean: float, interval: tuple[float, float] | None, sign: str = "") -> str:
+    text = _number(mean, sign)
+    if interval is not None:
+        text += escape(f" [{', '.join(map(_number, interval))}]")
+    return text
 
 
-def _difference(difference: Difference | None) -> str:
-    if difference is None:
-        return NOTHING
-    text = f"{difference.mean:+.3g}"
-    return f"{text} ({_interval(difference.interval, '+.3g')})" if difference.interval else text
+def _number(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.0f}" if abs(value) >= 100 else f"{value:{sign}.3g}"

@@ -119,15 +119,16 @@ class Checkpointer:
 
     @contextlib.contextmanager
     def _manager(self, read_only: bool) -> Iterator[ocp.CheckpointManager]:
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=None if read_only else _KEEP,
-            create=not read_only,
-            cleanup_tmp_directories=not read_only,
-            read_only=read_only,
-            enable_async_checkpointing=False,
-        )
-        with _quiet(), ocp.CheckpointManager(self._directory, options=options) as manager:
-            yield manager
+        with _quiet():
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=None if read_only else _KEEP,
+                create=not read_only,
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
+                enable_async_checkpointing=False,
+            )
+            with ocp.CheckpointManager(self._directory, options=options) as manager:
+                yield manager
 
     def _steps(self) -> list[int]:
         if not self._directory.is_dir():

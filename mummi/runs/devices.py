@@ -5,7 +5,7 @@ The compiler splits the computation; what needs the whole batch, as InfoNCE does
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,16 @@ AXIS = "batch"
 """Name of the mesh's one axis."""
 ENDS = {"shutdown_timeout_seconds": 20}
 """So long a process that fails waits for the others, which are ended then, too."""
+RUNS_ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def run_once(function: Callable, *arguments: Any) -> Any:
+    """``function(*arguments)`` for an initialisation, whose time is that of compiling it.
+
+    Outside of jit every operation is compiled on its own, and optimising one program takes longer
+    than running it: for an agent 17 and 14 seconds of a core where this takes 5.
+    """
+    return jax.jit(function).lower(*arguments).compile(compiler_options=RUNS_ONCE)(*arguments)
 
 
 def connect(coordinator: str, processes: int, process: int) -> None:

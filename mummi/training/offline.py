@@ -10,6 +10,7 @@ from mummi.agent import Agent, AgentState, nest
 from mummi.data.episode import Episode
 from mummi.data.prefetch import Prefetch
 from mummi.data.replay import Replay
+from mummi.runs import devices
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import Reports
 from mummi.training.progress import Averages, Progress
@@ -41,8 +42,7 @@ def train_world_model(
     for episode in episodes:
         replay.add(episode, 0)
     checkpointer = Checkpointer(pathlib.Path(config.logdir) / "checkpoints")
-    # Outside of jit every operation of an initialisation is compiled on its own.
-    state = jax.jit(agent.init)(config.seed)
+    state = devices.run_once(agent.init, config.seed)
     if checkpointer.latest_step() is not None:
         state, meta = checkpointer.restore(state)
         replay.restore(meta["replay"])

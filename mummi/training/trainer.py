@@ -75,8 +75,7 @@ class Trainer:
         self._collector = Collector(
             environments, self._batches.online, self._batches.demonstrations
         )
-        # Outside of jit every operation of an initialisation is compiled on its own.
-        fresh = jax.jit(self._agent.init)(config.seed)
+        fresh = devices.run_once(self._agent.init, config.seed)
         state: AgentState = devices.put(fresh, devices.replicated(mesh))
         # Episodes that were recorded after the checkpoint are kept; their updates are pending.
         self._step = self._batches.step

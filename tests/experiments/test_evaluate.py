@@ -23,6 +23,7 @@ from mummi.agent import Agent
 from mummi.modality import Modality
 from mummi.policy import Policy
 from mummi.presets import preset
+from mummi.runs import devices
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
 from tests.support import tiny
@@ -369,7 +370,7 @@ def test_the_actor_is_given_only_what_it_may_see(logdir):
     """A hidden sensor's value, even NaN, does not change the action."""
     record = run.load(logdir)
     agent = Agent(record.config, record.modalities, record.action_size)
-    state = agent.init(0)
+    state = devices.run_once(agent.init, 0)
     state, _ = Checkpointer(logdir / "checkpoints").restore(state)
     actions = []
     for noise in (0.0, np.nan):

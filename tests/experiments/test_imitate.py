@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.pilot import load_pilot
 from mummi.modality import Modality
+from mummi.runs import devices
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import read_metrics
 from mummi.runs.record import load as load_run
@@ -79,7 +81,7 @@ def test_a_run_leaves_what_a_training_run_leaves(trained, data):
 def test_only_the_world_model_is_trained(trained):
     before = load_run(trained)
     agent = Agent(*before[:3])
-    start = jax.jit(agent.init)(before.config.seed)
+    start = devices.run_once(agent.init, before.config.seed)
     end, _ = Checkpointer(trained / "checkpoints").restore(start)
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), start.model, end.model)
     assert all(any(jax.tree.leaves(moved[part])) for part in ("sensor_image", "rssm", "prediction"))
@@ -92,9 +94,9 @@ def test_the_model_is_trained_as_the_agent_trains_it():
     # The settings of the agent's own tests, whose compiled update is loaded here.
     config = small.small_config(learning_rate=1e-2)
     agent = Agent(config, small.MODALITIES, small.ACTION_SIZE)
-    init, batch = jax.jit(agent.init), small.make_batch()
-    alone, metrics_alone = agent.update_model(init(0), batch)
-    full, metrics_full = agent.update(init(0), batch)
+    start, batch = partial(devices.run_once, agent.init, 0), small.make_batch()
+    alone, metrics_alone = agent.update_model(start(), batch)
+    full, metrics_full = agent.update(start(), batch)
     for a, b in zip(jax.tree.leaves(alone.model), jax.tree.leaves(full.model), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert metrics_alone["gradient/model"] == pytest.approx(metrics_full["gradient/model"])

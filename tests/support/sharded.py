@@ -35,7 +35,7 @@ def updates(mesh: jax.sharding.Mesh | None) -> dict[str, list[dict[str, float]]]
         behavior = dataclasses.replace(config.behavior, starts=8, cloning=1.0)
         config = dataclasses.replace(config, behavior=behavior)
         agent = Agent(config, MODALITIES, ACTION_SIZE, mesh)
-        state, rows = jax.jit(agent.init)(0), []
+        state, rows = devices.run_once(agent.init, 0), []
         if mesh is not None:
             state = devices.put(state, devices.replicated(mesh))
         for seed in range(2):

@@ -14,6 +14,7 @@ from mummi.imitation.chunks.network import ChunkNetwork, Inputs
 from mummi.imitation.chunks.training import train
 from mummi.imitation.heads.head import Percept, Report, Sizes, Trajectory, no_report
 from mummi.imitation.metrics import chunk_distance, diversity
+from mummi.runs import devices
 
 __all__ = ["ChunkCarry", "ChunkConfig", "ChunkHead"]
 
@@ -88,8 +89,8 @@ class ChunkHead:
 
     def initialise(self, seed: int) -> None:
         """Random weights and plain scales, for what needs a head that has learned nothing."""
-        init = jax.jit(self.network.init)
-        self._take(init(jax.random.PRNGKey(seed)), self.network.blank_scales())
+        params = devices.run_once(self.network.init, jax.random.PRNGKey(seed))
+        self._take(params, self.network.blank_scales())
 
     def _take(self, params, scales):
         self._params, self._scales = jax.device_put((params, scales))

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 from mummi.imitation.chunks.config import ChunkConfig
 from mummi.imitation.chunks.network import ChunkNetwork, Inputs, Scale
 from mummi.imitation.heads.head import Report, Trajectory
+from mummi.runs import devices
 
 
 class TrainState(NamedTuple):
@@ -110,7 +111,6 @@ def train(
     transformation = optimiser(c)
     key = jax.random.PRNGKey(seed)
 
-    @jax.jit
     def start():
         params = network.init(jax.random.fold_in(key, 0))
         threshold = jnp.float32(c.least_threshold)
@@ -149,7 +149,7 @@ def train(
         )
         return state, metrics
 
-    update, state, gathered = jax.jit(step, donate_argnums=0), start(), []
+    update, state, gathered = jax.jit(step, donate_argnums=0), devices.run_once(start), []
     for number in range(1, c.updates + 1):
         state, metrics = update(state, data)
         gathered.append(metrics)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from mummi.imitation.heads.head import Percept, Report, Sizes, Trajectory, no_report
 from mummi.model.networks import MLP
+from mummi.runs import devices
 
 REPORTS = 50
 """Reports of one ``fit``."""
@@ -123,7 +124,7 @@ class BehaviourCloning:
         c = self.config
         features = np.concatenate([t.percept.feature for t in trajectories])
         actions = np.concatenate([t.action for t in trajectories])
-        network = self._network.init(jax.random.PRNGKey(seed), features[:1])
+        network = devices.run_once(self._network.init, jax.random.PRNGKey(seed), features[:1])
         scale = jax.device_put(fit_scale(features, actions))
         state = (network, self._optimiser.init(network))
         data = jax.device_put((features, actions))

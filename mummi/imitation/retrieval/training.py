@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from mummi.imitation.retrieval.config import StageConfig
 from mummi.imitation.retrieval.fusion_head import FusionHead
 from mummi.imitation.retrieval.policy import Policy, Sources, ppo_loss
+from mummi.runs import devices
 
 _BATCH = 256
 """Rows that are evaluated in one call."""
@@ -43,10 +44,6 @@ def shuffled(key: Array, count: int, size: int) -> Int[Array, "n B"]:
 
 def _optimiser(config: StageConfig) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(config.learning_rate))
-
-
-# Outside of jit every operation of an initialisation is compiled on its own.
-_init = jax.jit(lambda module, key, *inputs: module.init(key, *inputs), static_argnames=("module",))
 
 
 @functools.partial(jax.jit, static_argnames=("policy", "config"))
@@ -119,7 +116,7 @@ def train_policy(
         ``validation`` reward.
     """
     first = jax.tree.map(lambda x: x[:1], sources)
-    params = best = _init(policy, key, first, embedding, labels)
+    params = best = devices.run_once(policy.init, key, first, embedding, labels)
     state = jax.jit(_optimiser(config).init)(params)
     data = jax.tree.map(jnp.asarray, (sources, np.float32(reward), embedding, labels))
     history, highest = [], -np.inf
@@ -203,7 +200,9 @@ def train_head(
     """
     rows, targets, library = jax.tree.map(jnp.asarray, (rows, targets, library))
     query, nodes, mask = jax.tree.map(lambda x: x[:1], rows)
-    params = best = _init(head, key, query, library[0][nodes], library[1][nodes], mask)
+    params = best = devices.run_once(
+        head.init, key, query, library[0][nodes], library[1][nodes], mask
+    )
     state = jax.jit(_optimiser(config).init)(params)
     history, least = [], np.inf
     for epoch in range(config.head_epochs):

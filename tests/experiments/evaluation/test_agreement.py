@@ -11,6 +11,7 @@ from experiments.evaluation import agreement as agreement_module
 from experiments.evaluation.agreement import LIMIT, Recording, agreement, alone_features, show
 from experiments.evaluation.rollout import agent_actor, random_actor, rollout
 from mummi.agent import Agent
+from mummi.runs import devices
 from tests.support.small import small_config
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -27,7 +28,7 @@ def agent():
     """An agent with random parameters, and these."""
     with environments(1) as pool:
         made = Agent(small_config(sample_fused=False), pool.modalities, pool.action_size)
-    return made, made.init(0)
+    return made, devices.run_once(made.init, 0)
 
 
 def record(episodes=3, count=2, **options) -> Recording:

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
 import envs
 from experiments.evaluation.during_training import Evaluation
 from mummi.agent import Agent
+from mummi.runs import devices
 from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -18,11 +18,11 @@ def test_returns_the_last_information_and_the_agreement_of_every_pair_of_sensors
     config = dataclasses.replace(tiny.config(tmp_path), evaluate_episodes=2)
     sensors = envs.make("dummy", image_size=config.image_size)
     agent = Agent(config, sensors.modalities, sensors.action_size)
-    scores = Evaluation(config)(agent, jax.jit(agent.init)(0))
+    scores = Evaluation(config)(agent, devices.run_once(agent.init, 0))
     names = [*(m.name for m in sensors.modalities), "all"]
     pairs = {f"decoding/{fitted}_to_{decoded}" for fitted in names for decoded in names}
     assert {name for name in scores if name.startswith("decoding/")} == pairs
     assert {"evaluation/return", "evaluation/std"} <= scores.keys()
     assert np.isfinite(list(scores.values())).all()
     # The same agent on the same seeds.
-    assert Evaluation(config)(agent, jax.jit(agent.init)(0)) == scores
+    assert Evaluation(config)(agent, devices.run_once(agent.init, 0)) == scores

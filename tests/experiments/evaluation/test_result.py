@@ -83,10 +83,10 @@ def test_what_episodes_end_with_is_averaged_over_those_that_say_it(capsys):
 def test_the_table_shows_the_difference_beside_the_mean(capsys):
     rows = {"none": result({}, {}, returns=[1.0, 3.0]), "high": result({}, {}, returns=[0.0, 1.0])}
     difference = paired_difference(rows["none"].by_number, rows["high"].by_number)
-    Console(width=150).print(table(tiny.config("x"), 0, rows, {"high": difference}))
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "│ high" in line]
+    Console(width=80).print(table(tiny.config("x"), 0, rows, {"high": difference}))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " high " in line]
     low, high = scipy.stats.ttest_rel([0, 1], [1, 3]).confidence_interval(0.95)
-    assert f"-1.5 ({low:+.3g} to {high:+.3g})" in line
+    assert f"-1.5 [{low:.3g}, {high:.3g}]" in line
 
 
 def test_success_is_told_task_by_task_where_there_are_several():

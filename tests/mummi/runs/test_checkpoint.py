@@ -209,6 +209,14 @@ def test_a_checkpoint_that_cannot_be_written_is_a_clear_error_and_the_last_one_s
     assert sorted(os.listdir(tmp_path)) == ["1", "2"]
 
 
+def test_orbax_says_nothing_of_its_own(tmp_path, caplog):
+    checkpoints = Checkpointer(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(step, one_leaf(step), {})
+    checkpoints.restore(one_leaf())
+    assert [record for record in caplog.records if record.name == "absl"] == []
+
+
 SAVE_FOREVER = """
 import sys
 from tests.mummi.runs.test_checkpoint import make_state
