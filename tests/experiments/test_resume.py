@@ -69,13 +69,13 @@ def assert_whole(logdir, settings, runs: int) -> None:
 
 @pytest.mark.timeout(900)
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
-    logdir, chance, kills = tmp_path / "run", random.Random(0), 3
-    more = ("--steps", "2000", "--checkpoint-every", "0.5", "--log-every", "50")
+    logdir, chance, kills = tmp_path / "run", random.Random(0), 2
+    more = ("--steps", "1200", "--checkpoint-every", "0.5", "--log-every", "50")
     settings = tiny.config(logdir, *more)
     for killed in range(kills):
         process = tiny.start("experiments.train", *tiny.flags(logdir, *more))
         before = recorded_step(logdir / "replay")
-        # The first dies before its first checkpoint or update, the others somewhere.
+        # The first dies before its first checkpoint or update, the other somewhere.
         until = before + EPISODE * (1 if killed == 0 else chance.randrange(4, 16))
         while recorded_step(logdir / "replay") < until and process.poll() is None:
             time.sleep(0.01)
@@ -91,7 +91,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
 
 def test_ctrl_c_saves_at_the_present_step_and_the_same_command_goes_on(tmp_path):
     logdir = tmp_path / "run"
-    more = ("--steps", "3000")
+    more = ("--steps", "1500")
     process = tiny.start("experiments.train", *tiny.flags(logdir, *more))
     while recorded_step(logdir / "replay") < 200 and process.poll() is None:
         time.sleep(0.01)
@@ -99,7 +99,7 @@ def test_ctrl_c_saves_at_the_present_step_and_the_same_command_goes_on(tmp_path)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
     saved = Checkpointer(logdir / "checkpoints").latest_step()
-    assert recorded_step(logdir / "replay") <= saved < 3000
+    assert recorded_step(logdir / "replay") <= saved < 1500
     assert f"stopped at step {saved}; the same command goes on from here" in said
     assert "Traceback" not in said
     settings = tiny.run(logdir, *more)

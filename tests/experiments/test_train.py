@@ -56,19 +56,17 @@ BODIES = ("dummy", "walker_walk", "finger_spin", "cup_catch", "table_wiping", "t
     ("task", "method"),
     [(task, "mummi") for task in BODIES] + [("dummy", m) for m in METHODS if m != "mummi"],
 )
-def test_every_body_and_every_method_trains_resumes_and_evaluates(tmp_path, task, method):
+def test_every_body_and_every_method_trains_and_evaluates(tmp_path, task, method):
     # Twenty steps an episode on every task.
     repeat = {"dummy": "2"}.get(task, "5" if task.startswith(("toy", "table")) else "50")
-    first, steps = {"2": ("100", "200"), "5": ("150", "300"), "50": ("1050", "1100")}[repeat]
+    steps = {"2": "200", "5": "300", "50": "1100"}[repeat]
     more = ("--action-repeat", repeat, "--method", method, "--missing", "medium")
     if task == "table_wiping":
         more += ("--env.horizon", "100", "--env.early-termination", "False")
-    begun = tiny.run(tmp_path, *more, "--steps", first, task=task)
     whole = tiny.run(tmp_path, *more, "--steps", steps, task=task)
     rows = [row for row in read_metrics(tmp_path) if "updates" in row]
     made = [(row["step"], row["updates"]) for row in rows]
     assert made[-1] == (whole.steps, tiny.target_updates(whole))
-    assert (begun.steps, tiny.target_updates(begun)) in made
     assert all(np.isfinite(value) for row in rows for value in row.values())
     arguments = evaluate.Arguments(str(tmp_path), missing=("high",), episodes=1)
     result = evaluate.evaluate(arguments)["high"]

@@ -4,11 +4,13 @@ An agent is pure functions of its settings, and a test process makes hundreds of
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import pytest
 
 from mummi.agent import Agent
+from mummi.runs import devices
 
 FUNCTIONS = ("init", "update", "update_many", "update_model", "_compiled_act")
 
@@ -17,7 +19,8 @@ FUNCTIONS = ("init", "update", "update_many", "update_model", "_compiled_act")
 def shared_agents() -> Iterator[None]:
     """Within it every new agent takes its compiled functions from one of the same settings."""
     first: dict[str, Agent] = {}
-    make = Agent.__init__
+    initialise: dict[Callable, Callable] = {}
+    make, run_once = Agent.__init__, devices.run_once
 
     def init(self, config, modalities, action_size, mesh=None):
         make(self, config, modalities, action_size, mesh)
@@ -28,11 +31,16 @@ def shared_agents() -> Iterator[None]:
         if key not in first:
             first[key] = self
             self.init = jax.jit(self.init)
+            initialise[self.init] = jax.jit(self.init, compiler_options=devices.RUNS_ONCE)
         for name in FUNCTIONS:
             setattr(self, name, getattr(first[key], name))
 
-    Agent.__init__ = init
-    try:
+    def run(function, *arguments):
+        if function in initialise:
+            return initialise[function](*arguments)
+        return run_once(function, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Agent, "__init__", init)
+        patch.setattr(devices, "run_once", run)
         yield
-    finally:
-        Agent.__init__ = make

@@ -46,6 +46,13 @@ def _optimiser(config: StageConfig) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(config.learning_rate))
 
 
+_init = jax.jit(
+    lambda module, key, *inputs: module.init(key, *inputs),
+    static_argnames=("module",),
+    compiler_options=devices.RUNS_ONCE,
+)
+
+
 @functools.partial(jax.jit, static_argnames=("policy", "config"))
 def _policy_epoch(policy, config, params, state, key, sources, reward, embedding, labels):
     """One rollout of each source and the updates on it; also the mean reward of the actions."""
@@ -116,7 +123,7 @@ def train_policy(
         ``validation`` reward.
     """
     first = jax.tree.map(lambda x: x[:1], sources)
-    params = best = devices.run_once(policy.init, key, first, embedding, labels)
+    params = best = _init(policy, key, first, embedding, labels)
     state = jax.jit(_optimiser(config).init)(params)
     data = jax.tree.map(jnp.asarray, (sources, np.float32(reward), embedding, labels))
     history, highest = [], -np.inf
@@ -200,9 +207,7 @@ def train_head(
     """
     rows, targets, library = jax.tree.map(jnp.asarray, (rows, targets, library))
     query, nodes, mask = jax.tree.map(lambda x: x[:1], rows)
-    params = best = devices.run_once(
-        head.init, key, query, library[0][nodes], library[1][nodes], mask
-    )
+    params = best = _init(head, key, query, library[0][nodes], library[1][nodes], mask)
     state = jax.jit(_optimiser(config).init)(params)
     history, least = [], np.inf
     for epoch in range(config.head_epochs):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mummi.agent import Agent
-from mummi.runs.devices import data_mesh, put, replicated, run_once
+from mummi.runs import devices
+from mummi.runs.devices import data_mesh, put, replicated
 from mummi.training.learner import Learner
 from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, small_config
 
@@ -26,14 +27,14 @@ def agent():
 @pytest.fixture
 def learner(agent):
     numbers = itertools.count()
-    state = put(run_once(agent.init, 0), replicated(data_mesh(1, 2)))
+    state = put(devices.run_once(agent.init, 0), replicated(data_mesh(1, 2)))
     with Learner(agent, state, lambda: make_batch(next(numbers)), LAST) as learner:
         yield learner
 
 
 def test_acting_and_metrics_are_those_of_updates_made_when_due(agent, learner):
     # The second time two are due at once; the last one is not among those made ahead.
-    state = run_once(agent.init, 0)
+    state = devices.run_once(agent.init, 0)
     done = 0
     for count in (1, 0, 2, 1, 1):
         rows = learner.learn(count)
@@ -54,8 +55,8 @@ def test_several_updates_of_a_call_are_those_one_by_one(agent):
     batches = [make_batch(n) for n in range(4)]
     pairs = iter([jax.tree.map(lambda *x: np.stack(x), *batches[n : n + 2]) for n in (0, 2)])
     mesh = data_mesh(1, 2)
-    placed = put(run_once(agent.init, 0), replicated(mesh))
-    state = run_once(agent.init, 0)
+    placed = put(devices.run_once(agent.init, 0), replicated(mesh))
+    state = devices.run_once(agent.init, 0)
     with Learner(agent, placed, lambda: next(pairs), LAST, updates_per_call=2) as learner:
         for pair in (batches[:2], batches[2:]):
             (row,) = learner.learn(2)
@@ -82,7 +83,10 @@ def test_an_error_of_sampling_ahead_comes_when_the_update_is_due(agent):
             raise RuntimeError("no window")
         return make_batch()
 
-    numbers, state = itertools.count(), put(run_once(agent.init, 0), replicated(data_mesh(1, 2)))
+    numbers, state = (
+        itertools.count(),
+        put(devices.run_once(agent.init, 0), replicated(data_mesh(1, 2))),
+    )
     before = threading.active_count()
     with Learner(agent, state, sample, LAST) as learner:
         assert len(learner.learn(1)) == 1
