@@ -9,10 +9,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 SECTIONS = [("README.md", "Results"), ("docs/results/README.md", "The demo")]
 
 
-def section(path: str, title: str) -> str:
-    """What stands under a heading of the second level."""
-    parts = re.split(r"^## (.*)$", (ROOT / path).read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))[title]
+COMMIT = r"`[0-9a-f]{7,40}`"
+
+
+def sections(path: pathlib.Path) -> dict[str, str]:
+    """What stands under each heading of the second level."""
+    parts = re.split(r"^## (.*)$", path.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def told(text: str) -> list[str]:
@@ -27,15 +30,24 @@ def told(text: str) -> list[str]:
 
 def names_its_making(text: str) -> bool:
     """Whether a text has a commit in backticks and the seeds."""
-    return bool(re.search(r"`[0-9a-f]{7,40}`", text) and re.search(r"\bseeds? \d", text))
+    return bool(re.search(COMMIT, text) and re.search(r"\bseeds? \d", text))
 
 
 @pytest.mark.parametrize(("path", "title"), SECTIONS)
 def test_a_table_of_results_names_commit_and_seeds(path, title):
-    texts = told(section(path, title))
+    texts = told(sections(ROOT / path)[title])
     assert texts, f"no table of numbers under {title!r} of {path}"
     for text in texts:
         assert names_its_making(text), f"{path}, {title}: no commit or no seeds in {text!r}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs/results").rglob("README.md")), ids=lambda path: path.parent.name
+)
+def test_numbers_of_every_section_follow_a_commit(path):
+    for title, text in sections(path).items():
+        if texts := told(text):
+            assert re.search(COMMIT, texts[0]), f"{path}, {title}: of which commit?"
 
 
 @pytest.mark.parametrize(
