@@ -184,8 +184,8 @@ def test_a_seed_makes_the_episodes_after_it_the_same():
 def test_the_end_of_an_episode_is_terminated_or_truncated():
     ours = to_gymnasium(envs.make("dummy", length=2, image_size=8))
     ends = []
-    for _ in range(6):
-        ours.reset()
+    for seed in range(6):
+        ours.reset(seed=seed)
         ours.step(np.zeros(2, np.float32))
         ends.append(ours.step(np.zeros(2, np.float32))[2:4])
     assert set(ends) == {(True, False), (False, True)}
