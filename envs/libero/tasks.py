@@ -116,7 +116,7 @@ class Libero:
         self._episodes = Episodes(seed)
         self._order = np.random.default_rng(seed).permutation(EVALUATION_STATES)
         self._control_step, self._over, self._success = 0, True, False
-        self._scenes: dict[int, LiberoSimulator] = {}
+        self._simulators: dict[int, LiberoSimulator] = {}
         self._renderers: dict[LiberoSimulator, LiberoRenderer] = {}
         self._simulator = self._portrait = self._expert = None
         self._play(self._tasks[0])
@@ -193,7 +193,7 @@ class Libero:
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
-        self._scenes.clear()
+        self._simulators.clear()
         # robosuite's objects refer to one another and would wait for the collector.
         self._simulator = self._expert = None
         gc.collect()
@@ -217,10 +217,10 @@ class Libero:
 
     def _play(self, task):
         """Makes the simulation of a task, unless it was played before."""
-        if task.index not in self._scenes:
-            self._scenes[task.index] = LiberoSimulator(task)
-            simplify(self._scenes[task.index].mujoco_model)
-        simulator = self._scenes[task.index]
+        if task.index not in self._simulators:
+            self._simulators[task.index] = LiberoSimulator(task)
+            simplify(self._simulators[task.index].mujoco_model)
+        simulator = self._simulators[task.index]
         if simulator is not self._simulator:
             self._close_portrait()
         self._simulator = simulator

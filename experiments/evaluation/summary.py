@@ -23,7 +23,7 @@ def table(
     """One row a condition, n episodes each, in 80 columns; both mappings are by its name."""
     view = Table(
         title=f"{config.task}, {config.method}, seed {config.seed}, step {step}",
-        caption="[95 % interval over episodes]; less none: paired, episode by episode",
+        caption=f"[95 % interval over episodes]; less {CONTROL}: paired, episode by episode",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )

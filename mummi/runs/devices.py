@@ -2,6 +2,7 @@
 
 A run is one process, or several, of one machine or of many, that each hold a part of every batch.
 The compiler splits the computation; what needs the whole batch, as InfoNCE does, gets it.
+``run_once`` compiles what only starts a run.
 """
 
 import re
@@ -18,13 +19,13 @@ AXIS = "batch"
 ENDS = {"shutdown_timeout_seconds": 20}
 """So long a process that fails waits for the others, which are ended then, too."""
 RUNS_ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""The compiler's options for a program that takes longer to optimise than to run."""
 
 
 def run_once(function: Callable, *arguments: Any) -> Any:
-    """``function(*arguments)`` for an initialisation, whose time is that of compiling it.
+    """``function(*arguments)`` for an initialisation, as one program that is compiled quickly.
 
-    Outside of jit every operation is compiled on its own, and optimising one program takes longer
-    than running it: for an agent 17 and 14 seconds of a core where this takes 5.
+    Outside of jit every operation would be compiled on its own.
     """
     return jax.jit(function).lower(*arguments).compile(compiler_options=RUNS_ONCE)(*arguments)
 

@@ -2,7 +2,7 @@
 
 from mummi.imitation.retrieval.config import RetrievalConfig, StageConfig
 from mummi.imitation.retrieval.distance import modality_fair_distance
-from mummi.imitation.retrieval.library import Retrieval
+from mummi.imitation.retrieval.estimator import Retrieval
 from mummi.imitation.retrieval.retriever import Retrieved
 
 __all__ = ["Retrieval", "RetrievalConfig", "Retrieved", "StageConfig", "modality_fair_distance"]

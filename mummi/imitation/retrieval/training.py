@@ -46,6 +46,7 @@ def _optimiser(config: StageConfig) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(config.learning_rate))
 
 
+# Each fit starts such modules anew; equal ones share a program.
 _init = jax.jit(
     lambda module, key, *inputs: module.init(key, *inputs),
     static_argnames=("module",),

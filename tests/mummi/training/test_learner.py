@@ -83,10 +83,8 @@ def test_an_error_of_sampling_ahead_comes_when_the_update_is_due(agent):
             raise RuntimeError("no window")
         return make_batch()
 
-    numbers, state = (
-        itertools.count(),
-        put(devices.run_once(agent.init, 0), replicated(data_mesh(1, 2))),
-    )
+    numbers = itertools.count()
+    state = put(devices.run_once(agent.init, 0), replicated(data_mesh(1, 2)))
     before = threading.active_count()
     with Learner(agent, state, sample, LAST) as learner:
         assert len(learner.learn(1)) == 1
