@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import jax
 import numpy as np
 
 from experiments.benchmarks import flops
@@ -10,17 +9,18 @@ from mummi.agent import Agent, nest
 from mummi.config import Config
 from mummi.data.episode import layout
 from mummi.modality import Modality
-from mummi.runs.devices import run_once
+from mummi.runs.devices import data_mesh, put, replicated, run_once, sharded
 
 
 def updating(
     config: Config, modalities: tuple[Modality, ...], actions: int
 ) -> tuple[Callable[[], dict], int]:
     """A call that makes one update after the other on a batch, and the operations of each."""
-    agent = Agent(config, modalities, actions)
+    mesh = data_mesh(1, config.batch_size)  # as the training loop's
+    agent = Agent(config, modalities, actions, mesh)
     batch = draw(modalities, actions, (config.batch_size, config.batch_length))
-    batch = jax.device_put(nest(batch))
-    state = run_once(agent.init, 0)
+    batch = put(nest(batch), sharded(mesh))
+    state = put(run_once(agent.init, 0), replicated(mesh))
 
     def update():
         nonlocal state

@@ -1,5 +1,6 @@
 """The benchmark: its count of operations is the count by hand, and every stage gives a ratio."""
 
+import functools
 import itertools
 import json
 import math
@@ -13,6 +14,7 @@ from experiments import benchmark
 from experiments.benchmarks import flops, heads, timing
 from experiments.benchmarks.heads import Arguments, Case, head_rows
 from mummi.agent import Agent
+from mummi.imitation.chunks.config import ChunkConfig
 from mummi.model.networks import convolution, convolution_as_product
 from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, small_config
 
@@ -144,6 +146,7 @@ def test_every_stage_gives_a_rate_and_a_ratio(stage, rows):
 def test_the_heads_are_measured_against_their_products(monkeypatch):
     cases = [Case("mirror", 2), Case("mirror", 2, "sensors"), Case("diffusion", 1)]
     monkeypatch.setattr(heads, "CASES", cases)
+    monkeypatch.setattr(heads, "ChunkConfig", functools.partial(ChunkConfig, blocks=1))
     rows = head_rows(Arguments(feature=6, actions=2, width=16, repeats=1))
     assert [row.meaning.split(":")[0] for row in rows] == [
         "mirror, K = 2",
@@ -170,6 +173,7 @@ def test_the_peak_of_memory_is_that_since_it_was_forgotten():
     assert after - timing.peak_memory() > 50
 
 
+@pytest.mark.slow
 def test_table_wiping_is_measured_against_robosuites_physics_and_rendering():
     physics, default = benchmark.benchmark(
         benchmark.Arguments(("env",), "debug", "table_wiping", repeats=1)

@@ -250,6 +250,7 @@ def test_ctrl_c_saves_checkpoints_and_says_that_the_same_command_goes_on(tmp_pat
         assert "the same command goes on" in (tmp_path / "logs/dummy/mummi-debug-0.log").read_text()
 
 
+@pytest.mark.slow
 def test_submitit_does_the_same_work(tmp_path):
     arguments = words(tmp_path, "--cluster", "local", "--no-evaluate", seeds=("1",))
     status, said = command(*arguments)

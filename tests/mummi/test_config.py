@@ -79,8 +79,8 @@ def sensor(name: str, size: int) -> Modality:
 def test_every_preset_starts_with_the_sensors_of_every_task(name, task):
     config = preset(name, task)
     modalities = tuple(sensor(n, config.image_size) for n in SENSORS[task].split())
-    state = jax.eval_shape(Agent(config, modalities, 2).init, 0)
-    assert {f"sensor_{m.name}" for m in modalities} <= set(state.model)
+    model = jax.eval_shape(Agent(config, modalities, 2).model.init, jax.random.PRNGKey(0))
+    assert {f"sensor_{m.name}" for m in modalities} <= set(model)
 
 
 @pytest.mark.parametrize("field", ["action_repeat", "time_unit"])

@@ -18,36 +18,31 @@ from mummi.runs import devices
 from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, small_config
 
 BATCH = 8
-METHODS = ("mummi", "mssm_e")
 
 
-def updates(mesh: jax.sharding.Mesh | None) -> dict[str, list[dict[str, float]]]:
-    """By method the metrics of two updates on the same batches, whatever the mesh.
+def updates(mesh: jax.sharding.Mesh | None) -> list[dict[str, float]]:
+    """The metrics of two updates on the same batches, whatever the mesh.
 
-    Imagination starts from eight of the states, so that these are split, too. Several processes
-    make those of the first method alone, whose contrast is the loss that needs the whole batch.
+    The contrast of ``mummi`` is the loss that needs the whole batch. Imagination starts from eight
+    of the states, so that these are split, too.
     """
-    result = {}
     share = BATCH // jax.process_count()
     own = slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-    for method in METHODS[: 1 if jax.process_count() > 1 else None]:
-        config = small_config(method=method)
-        behavior = dataclasses.replace(config.behavior, starts=8, cloning=1.0)
-        config = dataclasses.replace(config, behavior=behavior)
-        agent = Agent(config, MODALITIES, ACTION_SIZE, mesh)
-        state, rows = devices.run_once(agent.init, 0), []
+    config = small_config()
+    behavior = dataclasses.replace(config.behavior, starts=8, cloning=1.0)
+    agent = Agent(dataclasses.replace(config, behavior=behavior), MODALITIES, ACTION_SIZE, mesh)
+    state, rows = devices.run_once(agent.init, 0), []
+    if mesh is not None:
+        state = devices.put(state, devices.replicated(mesh))
+    for seed in range(2):
+        batch = make_batch(seed, batch=BATCH, time=4)
+        batch["demonstrated"] = jax.numpy.arange(BATCH) < 3
         if mesh is not None:
-            state = devices.put(state, devices.replicated(mesh))
-        for seed in range(2):
-            batch = make_batch(seed, batch=BATCH, time=4)
-            batch["demonstrated"] = jax.numpy.arange(BATCH) < 3
-            if mesh is not None:
-                batch = jax.tree.map(lambda x: x[own], batch)
-                batch = devices.put(batch, devices.sharded(mesh))
-            state, metrics = agent.update(state, batch)
-            rows.append({name: float(value) for name, value in metrics.items()})
-        result[method] = rows
-    return result
+            batch = jax.tree.map(lambda x: x[own], batch)
+            batch = devices.put(batch, devices.sharded(mesh))
+        state, metrics = agent.update(state, batch)
+        rows.append({name: float(value) for name, value in metrics.items()})
+    return rows
 
 
 def windows(mesh: jax.sharding.Mesh) -> list[list[float]]:

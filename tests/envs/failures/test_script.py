@@ -79,7 +79,7 @@ def told(steps, name="touch"):
 TRUE = [float(n + 1) for n in range(STEPS)]
 
 
-def many_masks(name, episodes=1500, steps=30):
+def many_masks(name, episodes=600, steps=30):
     """Missing [episodes, steps, modality] of the two working sensors, over many seeds."""
     runs = [episode(load_script(name), steps, seed) for seed in range(episodes)]
     return np.array([[[not s.available[m] for m in ("rgb", "touch")] for s in run] for run in runs])

@@ -205,7 +205,7 @@ def test_every_step_is_equally_likely(tmp_path, length):
     replay = make_replay(tmp_path)
     for i, size in enumerate((2, 4, 9, 3)):
         replay.add(make_episode(size, 100.0 * i), i)
-    drawn = np.concatenate([replay.sample(80, length)["reward"] for _ in range(100 // length)])
+    drawn = np.concatenate([replay.sample(80, length)["reward"] for _ in range(60 // length + 1)])
     first = drawn[:, 0].astype(int)
     names, counts = np.unique(first, return_counts=True)
     assert len(names) == 18 and scipy.stats.chisquare(counts).pvalue > 1e-3
@@ -238,7 +238,7 @@ def test_the_oldest_episodes_are_evicted_from_memory_and_disk(tmp_path):
         replay.add(make_episode(26), 66)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=15), st.integers(9, 40), st.integers(1, 25))
 def test_windows_are_those_of_the_tape_of_all_episodes_that_are_left(lengths, capacity, length):
     """Against the slow way: every episode that was not evicted in a row, again at each draw."""

@@ -72,6 +72,7 @@ def regressor():
     return fitted(REGRESSION)
 
 
+@pytest.mark.slow
 def test_learned_retrieval_beats_uniform_and_nearest_neighbours_with_sensors_missing():
     stage = StageConfig(
         units=32, epochs=20, rollout=64, head_epochs=10, learning_rate=1e-3, top_k=16, head_units=32
