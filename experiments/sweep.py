@@ -1,4 +1,4 @@
-"""Trains and evaluates a grid of runs: python -m experiments.sweep --tasks … --methods …."""
+"""Trains and evaluates a grid of runs: python -m experiments.sweep FILE.yaml, or --tasks …."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,8 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import tyro
@@ -19,8 +20,10 @@ from rich.table import Table
 
 import envs
 from envs.failures.script import load_script
-from experiments.command_line import explain, parse_config
+from experiments.command_line import explain, parse_config, require
 from experiments.evaluation.rollout import episode_numbers
+from experiments.sweeping.comparison import compared
+from experiments.sweeping.file import read
 from experiments.sweeping.jobs import Cluster, Job, Machine, Slurm, complete
 from mummi.runs import record as run
 from mummi.training.progress import LINE_EVERY
@@ -38,20 +41,22 @@ STYLES = {"running": "cyan", "failed": "red", "waiting": "", "done": "green", "s
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Trains and evaluates every combination of tasks, methods and seeds.
+    """Trains and evaluates every combination of variants, tasks, methods and seeds.
 
-    Flags after -- go to experiments.train of every run. Each run is evaluated with nothing, 37.5 %
-    and 75 % of the data missing and with each of its sensors removed, beside the random policy.
-    The same command goes on where it stopped and skips runs that are complete. On Linux, runs at a
-    time share out the cores.
+    A YAML file as the first argument describes the grid; see experiments/sweeps. Flags change what
+    it says. Flags after -- go to experiments.train of every run. Each run is evaluated with
+    nothing, 37.5 % and 75 % of the data missing and with each of its sensors removed, beside the
+    random policy. The same command goes on where it stopped and skips runs that are complete. On
+    Linux, runs at a time share out the cores.
 
     Attributes:
         tasks: tasks of the grid.
         methods: methods of the grid.
         seeds: seeds of the grid.
         preset: named set of defaults, one for all runs.
-        logdir: folder of the sweep; a run lies in LOGDIR/TASK/METHOD-PRESET-SEED, what it prints
-            in LOGDIR/logs.
+        logdir: folder of the sweep, by default runs/sweep or, of a file, runs/FILE; a run lies in
+            LOGDIR/VARIANT/TASK/METHOD-PRESET-SEED, what it prints in LOGDIR/logs.
+        variants: of the file's variants these; by default all.
         parallel: runs at a time; by default one on this machine, as many as it gives on a cluster.
         evaluate: evaluate each run after its training.
         episodes: episodes of each row of the evaluation, as of experiments.evaluate.
@@ -60,11 +65,12 @@ class Arguments:
         slurm: what each job asks of Slurm.
     """
 
-    tasks: tuple[str, ...]
-    methods: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("mummi",)
     seeds: tuple[int, ...] = (0, 1, 2)
     preset: str = "paper"
     logdir: str = "runs/sweep"
+    variants: tuple[str, ...] = ()
     parallel: int | None = None
     evaluate: bool = True
     episodes: int | str = 30
@@ -109,12 +115,17 @@ def progress(logdir: str) -> tuple[int, float | None, float | None]:
     return last["step"], last.get("episode/return"), last.get("steps_per_second")
 
 
-def grid(arguments: Arguments, flags: Sequence[str] = ()) -> list[Job]:
+def grid(
+    arguments: Arguments,
+    flags: Sequence[str] = (),
+    variants: Mapping[str, Sequence[str]] = MappingProxyType({"": ()}),
+) -> list[Job]:
     """The runs, each found to be possible before any is started.
 
     Args:
         arguments: of the sweep.
         flags: further arguments of experiments.train, for every run.
+        variants: arguments of experiments.train before these, by the variant's name.
 
     Raises:
         ValueError: what a run would refuse, or ``flags`` that set what the grid sets.
@@ -125,11 +136,15 @@ def grid(arguments: Arguments, flags: Sequence[str] = ()) -> list[Job]:
         raise ValueError(f"--parallel {arguments.parallel} must be at least 1")
     if arguments.cluster == "none" and arguments.slurm != Slurm():
         raise ValueError("--slurm.* is for jobs of Slurm; add --cluster slurm")
+    for name in arguments.variants:
+        require("variant", name, variants)
+    chosen = {n: words for n, words in variants.items() if n in (arguments.variants or variants)}
     jobs = {}
-    for task, method, seed in itertools.product(
-        arguments.tasks, arguments.methods, arguments.seeds
+    for seed, task, method, variant in itertools.product(
+        arguments.seeds, arguments.tasks, arguments.methods, chosen
     ):
         name = f"{envs.folder(task)}/{method}-{arguments.preset}-{seed}"
+        name = f"{variant}/{name}" if variant else name
         cell = {
             "task": task,
             "method": method,
@@ -138,20 +153,24 @@ def grid(arguments: Arguments, flags: Sequence[str] = ()) -> list[Job]:
             "logdir": str(pathlib.Path(arguments.logdir, name)),
         }
         words = [word for field, value in cell.items() for word in (f"--{field}", str(value))]
-        config = parse_config([*words, *flags])
+        words = (*words, *chosen[variant], *flags)
+        config = parse_config(list(words))
         for field, value in (cell | {"task": envs.canonical(task)}).items():
             if getattr(config, field) != value:
                 raise ValueError(
-                    f"--{field} {getattr(config, field)!r} after -- would replace the grid's "
-                    f"{value!r}; give it before --"
+                    f"--{field} {getattr(config, field)!r} would replace the grid's {value!r}; "
+                    "give it before --, or in a file beside its settings"
                 )
         load_script(config.missing)
         run.check_folder(config.logdir, config)
         log = str(pathlib.Path(arguments.logdir, "logs", f"{name}.log"))
         episodes = str(arguments.episodes) if arguments.evaluate else ""
-        jobs[name] = Job(name, (*words, *flags), config.logdir, log, config.steps, episodes)
+        asked = config.logdir, log, config.steps, episodes
+        jobs[name] = Job(name, words, *asked, config.task, method, seed, variant)
     if not jobs:
-        raise ValueError("an empty grid: --tasks, --methods and --seeds need a name each")
+        raise ValueError(
+            "an empty grid: --tasks, --methods and --seeds need a name each, or give a YAML file"
+        )
     return list(jobs.values())
 
 
@@ -212,14 +231,14 @@ def report(rows: Sequence[Row], console: Console) -> None:
             print("\n".join(f"    {line}" for line in lines[-LAST_LINES:]), flush=True)
 
 
-def sweep(arguments: Arguments, flags: Sequence[str] = ()) -> list[Row]:
-    """Does what the runs of the grid lack; returns them all.
+def sweep(arguments: Arguments, flags: Sequence[str] = (), **variants) -> list[Row]:
+    """Does what the runs of the grid lack; returns them all. Arguments as of ``grid``.
 
     Raises:
         ValueError, RuntimeError, SystemExit: a mistake in the flags, before anything starts.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the runs have saved checkpoints.
     """
-    jobs = grid(arguments, flags)
+    jobs = grid(arguments, flags, **variants)
     rows = [Row(job, "skipped" if complete(job) else "waiting") for job in jobs]
     todo = [row for row in rows if row.state == "waiting"]
     if arguments.cluster == "none":
@@ -263,8 +282,19 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     with explain():
-        parsed = tyro.cli(Arguments, prog="python -m experiments.sweep", args=arguments[:cut])
-        rows = sweep(parsed, arguments[cut + 1 :])
+        default, variants = Arguments(), {"": ()}
+        own, flags = arguments[:cut], arguments[cut + 1 :]
+        if own and not own[0].startswith("-"):
+            described = read(own[0])
+            folder = f"runs/{pathlib.Path(own.pop(0)).stem}"
+            default = dataclasses.replace(default, logdir=folder, **described.grid)
+            variants = described.flags
+        parsed = tyro.cli(
+            Arguments, prog="python -m experiments.sweep [FILE.yaml]", args=own, default=default
+        )
+        rows = sweep(parsed, flags, variants=variants)
+        if len(variants) > 1:
+            Console().print(compared(parsed.logdir, [row.job for row in rows]))
     if any(row.state == "failed" for row in rows):
         raise SystemExit(1)
 

@@ -54,6 +54,7 @@ class Recording:
                     "values": {name: value[k] for name, value in batch.values.items()},
                     "available": {name: flags[k] for name, flags in batch.available.items()},
                     "action": actions[k],
+                    "reward": batch.reward[k],
                     "truth": truth[k],
                 }
                 self._steps[numbers[k]].append(step)
@@ -61,7 +62,8 @@ class Recording:
 
     def episodes(self) -> list[dict]:
         """Recorded episodes in the order of their numbers, each as arrays [T, ...]: ``values`` and
-        ``available`` by modality, ``action`` (taken at that step), ``truth`` by name.
+        ``available`` by modality, ``action`` (taken at that step), ``reward`` (that came with it),
+        ``truth`` by name.
 
         The last step of an episode, at which nothing is done, is not recorded.
 
@@ -142,6 +144,12 @@ def _span(start: int, rows: np.ndarray) -> np.ndarray:
     return np.pad(rows, ((0, SPAN - len(rows)), *((0, 0),) * (rows.ndim - 1)))
 
 
+def fitting_steps(count: int, seed: int) -> np.ndarray:
+    """Which of ``count`` steps maps are fitted on: a random half of all blocks, bool [count]."""
+    blocks = np.random.default_rng(seed).permutation(-(-count // BLOCK))
+    return np.repeat(blocks % 2 == 0, BLOCK)[:count]
+
+
 def agreement(agent: Agent, parameters, recording: Recording, seed: int) -> dict[str, dict]:
     """How well linear maps of each sensor's latents decode the physical state from another's.
 
@@ -161,8 +169,7 @@ def agreement(agent: Agent, parameters, recording: Recording, seed: int) -> dict
     if not episodes[0]["truth"]:
         return {}
     truth = np.concatenate([np.concatenate(list(e["truth"].values()), -1) for e in episodes])
-    blocks = np.random.default_rng(seed).permutation(-(-len(truth) // BLOCK))
-    fit = np.repeat(blocks % 2 == 0, BLOCK)[: len(truth)]
+    fit = fitting_steps(len(truth), seed)
     if fit.all() or not np.ptp(truth[~fit], axis=0).any():
         return {}
     latents = alone_features(agent, parameters, episodes, seed)

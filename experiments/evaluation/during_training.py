@@ -1,6 +1,7 @@
 """Evaluation of an agent while it trains."""
 
 from experiments.evaluation.agreement import Recording, agreement
+from experiments.evaluation.diagnosis import diagnose, scalars
 from experiments.evaluation.rollout import agent_actor, evaluation_environments, rollout
 from mummi.agent import Agent, Parameters
 from mummi.config import Config
@@ -25,7 +26,8 @@ class Evaluation:
 
         Returns:
             ``evaluation/return``, ``evaluation/std``, and by ``evaluation/NAME`` what the task logs
-            at the end of an episode; by ``decoding/SENSOR_to_SENSOR`` how well the sensors agree.
+            at the end of an episode; by ``decoding/SENSOR_to_SENSOR`` how well the sensors agree;
+            by ``diagnosis/NAME`` what the latents know, as of ``diagnosis.scalars``.
         """
         config = self._config
         count = max(1, min(config.envs, config.evaluate_episodes))
@@ -38,4 +40,4 @@ class Evaluation:
         decoded = agreement(agent, parameters, recording, config.seed)
         for fitted, row in decoded.items():
             scores |= {f"decoding/{fitted}_to_{name}": score for name, score in row.items()}
-        return scores
+        return scores | scalars(diagnose(agent, parameters, recording.episodes(), config.seed))

@@ -26,12 +26,13 @@ class Job:
     """One run of the grid.
 
     Attributes:
-        name: TASK/METHOD-PRESET-SEED.
+        name: TASK/METHOD-PRESET-SEED, after VARIANT/ where there are variants.
         flags: arguments of experiments.train.
         logdir: folder of the run.
         log: file that gets what the run's commands print.
         steps: environment steps of the complete run.
         episodes: ``--episodes`` of its evaluation; empty for no evaluation.
+        task, method, seed, variant: its place in the grid; without a file ``variant`` is empty.
     """
 
     name: str
@@ -40,6 +41,10 @@ class Job:
     log: str
     steps: int
     episodes: str
+    task: str
+    method: str
+    seed: int
+    variant: str = ""
 
 
 def last_checkpoint(logdir: str) -> int:

@@ -1,10 +1,12 @@
 """Progress of a run: a bar on a terminal, a line now and then elsewhere, and mean metrics."""
 
+import contextlib
 import time
 from collections import defaultdict, deque
 
 import jax
 import numpy as np
+import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -99,6 +101,17 @@ class Progress:
 def _rates(since: tuple[float, int, int], now: tuple[float, int, int]) -> tuple[float, float]:
     elapsed = max(now[0] - since[0], 1e-9)
     return (now[1] - since[1]) / elapsed, (now[2] - since[2]) / elapsed
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of all that it has started."""
+    process = psutil.Process()
+    times = process.cpu_times()
+    total = times.user + times.system + times.children_user + times.children_system
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # over by now
+            total += sum(child.cpu_times()[:4])
+    return total
 
 
 class Averages:

@@ -23,7 +23,7 @@ from mummi.training.batches import Batches
 from mummi.training.collector import Collector
 from mummi.training.environments import Environments
 from mummi.training.learner import Learner
-from mummi.training.progress import Averages, Progress, finite_means
+from mummi.training.progress import Averages, Progress, finite_means, processor_seconds
 from mummi.training.schedule import Every
 from mummi.training.start import lock, prepare
 from mummi.training.stop import Stop
@@ -64,6 +64,7 @@ class Trainer:
         evaluate: Evaluate | None = None,
     ):
         sensors = (environments.modalities, environments.action_size)
+        self._spent = processor_seconds()  # before this run; less what it had spent when it resumes
         self._config = config
         self._environments = environments
         self._logger = logger
@@ -84,6 +85,7 @@ class Trainer:
             if jax.process_index() == 0:
                 self._batches.restore(meta["replay"])
             self._saved = meta["step"]
+            self._spent -= meta.get("cpu_seconds", 0.0)
             self._step = max(self._step, self._saved)
         self._step = int(devices.gather([self._step]).max())
         self._last_update = target_updates(config, config.steps)
@@ -186,7 +188,8 @@ class Trainer:
     def _evaluate(self) -> None:
         if self._evaluations.due(self._step):
             scores = self._evaluator(self._agent, self._learner.acting)
-            self._logger.scalars(self._step, scores)
+            spent = {"cpu_seconds": processor_seconds() - self._spent}
+            self._logger.scalars(self._step, {**scores, **spent})
             shown = {"evaluation": scores.get("evaluation/return")}
             shown = {name: score for name, score in shown.items() if score is not None}
             self._progress.show(self._step, self._learner.updates, **shown)
@@ -225,6 +228,7 @@ class Trainer:
     def _report(self) -> None:
         """Logs mean metrics and rates since the last time."""
         rates = self._progress.rates(self._step, self._learner.updates)
+        rates["cpu_seconds"] = processor_seconds() - self._spent
         rates["environment_restarts"] = self._environments.restarts
         rates["episodes_dropped"] = self._collector.dropped
         self._logger.scalars(self._step, self._averages.take(self._step) | rates)
@@ -237,6 +241,7 @@ class Trainer:
             state, ahead = self._learner.newest()
             finite_means(ahead, self._step)
             meta = {"step": self._step, "replay": self._batches.state()}
+            meta["cpu_seconds"] = processor_seconds() - self._spent
             self._checkpointer.save(self._step, state, meta)
             self._saved = self._step
 

@@ -113,6 +113,8 @@ def test_a_resumed_run_has_the_parameters_that_were_saved(copy):
     (before, _), (after, meta) = state(copy, 400), state(copy, 410)
     assert meta["step"] == 410
     jax.tree.map(np.testing.assert_array_equal, before, after)
+    spent = [row["cpu_seconds"] for row in read_metrics(copy) if "cpu_seconds" in row]
+    assert spent == sorted(spent) and spent[0] > 0
 
 
 def test_a_finished_run_is_left_as_it_is(copy, capsys):

@@ -124,9 +124,9 @@ def test_a_task_of_ones_own_has_a_plain_folder(tmp_path):
         (["--cluster", "slrum"], "slrum"),
         (["--", "--model.fusd", "3"], "--model.fusd"),
         (["--", "--missing", "hihg"], "did you mean 'high'"),
-        (["--", "--seed", "7"], "--seed 7 after -- would replace the grid's 0"),
+        (["--", "--seed", "7"], "--seed 7 would replace the grid's 0; give it before --"),
         (["--", "--logdir", "runs/x"], "would replace the grid's"),
-        (["--", "--preset", "laptop"], "--preset 'laptop' after --"),
+        (["--", "--preset", "laptop"], "--preset 'laptop' would replace the grid's 'debug'"),
     ],
 )
 def test_a_mistake_is_found_before_anything_starts(tmp_path, capsys, started, arguments, said):
