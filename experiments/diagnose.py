@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from envs.failures.script import load_script
 from experiments.benchmarks.stages import stage_costs
 from experiments.command_line import explain
 from experiments.evaluation.conditions import Condition
@@ -65,7 +66,7 @@ def diagnose_run(logdir: pathlib.Path, arguments: Arguments, console: Console) -
             "no critic; name a run of experiments.train"
         )
     config, trained = record.config, Trained.load(logdir, record)
-    row = Condition(arguments.missing, arguments.missing)
+    row = Condition(load_script(arguments.missing).name, arguments.missing)
     with Stage(config, min(arguments.envs, len(numbers)), config.seed) as stage:
         outcome = play(trained, stage, row, numbers, console, record=True)
     episodes = outcome.recording.episodes()
@@ -75,7 +76,7 @@ def diagnose_run(logdir: pathlib.Path, arguments: Arguments, console: Console) -
         "preset": config.preset,
         "seed": config.seed,
         "step": trained.step,
-        "missing": row.content({"method": config.method})["script"]["name"],
+        "missing": row.name,
         "numbers": list(numbers),
         "return": outcome.result.mean,
     }

@@ -20,10 +20,10 @@ from mummi.model.rssm import State
 
 HORIZON = 12
 """Steps that are predicted without a look."""
-WINDOWS = 128
-"""Windows of an episode that are filtered from nothing."""
-SPAN = 50
-"""Episodes are padded to a multiple of so many steps, that one compiled call serves many."""
+WINDOWS = 16
+"""Windows of an episode that are filtered from nothing, as many as a small batch."""
+SPAN = 64
+"""Episodes are padded to so many steps, or twice, four times … as many, that few calls compile."""
 REMEMBERED = 0.1
 """A recorded return counts where what lies behind the end of the episode is worth less."""
 
@@ -106,7 +106,9 @@ def follow(agent: Agent, parameters, episodes: Sequence[Mapping], seed: int) -> 
     """
     names = [m.name for m in agent.modalities]
     longest = max(len(e["action"]) for e in episodes)
-    padded = -(-longest // SPAN) * SPAN
+    padded = SPAN
+    while padded < longest:
+        padded *= 2
     length = agent.config.batch_length
     found = []
     for number, episode in enumerate(episodes):
@@ -175,7 +177,7 @@ def cold_windows(episodes: Sequence[Episode]) -> dict[str, list[float]]:
     ``cold`` filters from nothing at the window's start, as training does, and ``warm`` from the
     beginning of the episode, as acting does.
     """
-    variance = max(np.concatenate([e.reward[1:] for e in episodes]).var(), 1e-12)
+    variance = max(np.concatenate([e.reward for e in episodes]).var(), 1e-12)
     return {
         name: (np.concatenate([getattr(e, name) for e in episodes]).mean(0) / variance).tolist()
         for name in ("cold", "warm")
@@ -263,35 +265,39 @@ def probes(names: Sequence[str], episodes: Sequence[Episode], seed: int) -> dict
     states = [np.concatenate(list(e.recorded["truth"].values()), -1) for e in episodes]
     state = np.concatenate(states)
     fit = fitting_steps(len(state), seed)
-    if fit.all() or not np.ptp(state[~fit], axis=0).any():
+    if not fit.any() or not _varies(state[~fit]):
         return {}
     z = np.concatenate([e.followed.state.feature for e in episodes])
     read = probe.fit_ridge(z[fit], state[fit], PENALTY)
     decoded, parts, column = read(z), {}, 0
     for name, value in truth.items():
         columns = slice(column, column := column + value.shape[-1])
-        if np.ptp(state[~fit][:, columns], axis=0).any():
+        if _varies(state[~fit][:, columns]):
             parts[name] = probe.r_squared(decoded[~fit][:, columns], state[~fit][:, columns])
     sensors = {}
     for row, name in enumerate(names):
         there = np.concatenate([e.followed.said.available[row] for e in episodes])
         means = np.concatenate([e.followed.said.means[row] for e in episodes])
         fitted, held = fit & there, ~fit & there
-        if fitted.any() and np.ptp(state[held], axis=0).any():
+        if fitted.any() and _varies(state[held]):
             own = probe.fit_ridge(means[fitted], state[fitted], PENALTY)
             sensors[name] = probe.r_squared(own(means[held]), state[held])
     held = np.split(~fit, np.cumsum([len(x) for x in states])[:-1])
     ahead = []
     for step in range(1, HORIZON + 1):
-        rows = [
-            (read(e.followed.ahead[step - 1, :-step][apart[step:]]), x[step:][apart[step:]])
-            for e, x, apart in zip(episodes, states, held, strict=True)
-            if len(x) > step
-        ]
-        guess, actual = (np.concatenate(column) for column in zip(*rows, strict=True))
-        ahead.append(probe.r_squared(guess, actual))
+        apart = [rows[step:] for rows in held]
+        actual = np.concatenate([x[step:][a] for x, a in zip(states, apart, strict=True)])
+        guess = np.concatenate(
+            [e.followed.ahead[step - 1, : len(a)][a] for e, a in zip(episodes, apart, strict=True)]
+        )
+        ahead.append(probe.r_squared(read(guess), actual) if _varies(actual) else None)
     latent = probe.r_squared(decoded[~fit], state[~fit])
     return {"latent": latent, "sensors": sensors, "parts": parts, "ahead": ahead}
+
+
+def _varies(values: np.ndarray) -> bool:
+    """Whether any column of [N, D] does; nothing does without rows."""
+    return len(values) > 0 and bool(np.ptp(values, axis=0).any())
 
 
 def _r_squared(predicted: np.ndarray, actual: np.ndarray) -> float | None:

@@ -72,7 +72,7 @@ def test_an_episode_that_is_too_short_says_nothing():
 
 def test_windows_are_in_shares_of_the_variance():
     episodes = [made(), made(1)]
-    variance = np.concatenate([e.reward[1:] for e in episodes]).var()
+    variance = np.concatenate([e.reward for e in episodes]).var()
     found = diagnosis.cold_windows(episodes)
     np.testing.assert_allclose(found["cold"], np.arange(4) / variance)
     np.testing.assert_allclose(found["warm"], 2 * np.arange(4) / variance)
@@ -166,3 +166,14 @@ def test_it_follows_an_episode_as_the_agent_does(recorded):
     one = agent.model.rssm.imagine_step(state.model["rssm"], first, action, 0.0)
     deter = agent.config.model.deter
     np.testing.assert_allclose(episode.followed.ahead[0, 0, :deter], one.deter[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_episodes_that_end_at_once_leave_out_what_cannot_be_told(recorded, steps):
+    modalities, actions, episodes = recorded
+    agent = Agent(small_config(sample_fused=False), modalities, actions)
+    state = devices.run_once(agent.init, 0)
+    short = [jax.tree.map(lambda x: x[:steps], episode) for episode in episodes]
+    found = diagnosis.diagnose(agent, state, short, 0)
+    assert found["reward_ahead"][steps:] == [None] * (HORIZON - steps)
+    assert all(np.isfinite(value) for value in diagnosis.scalars(found).values())
