@@ -32,7 +32,7 @@ class WorldModel:
         pace: time units that an agent step lasts, ``Config.pace``.
 
     Raises:
-        ValueError: ``config.shift`` is no share.
+        ValueError: ``config.shift`` is no share, or ``config.reward_ahead`` is negative.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class WorldModel:
     ):
         if not 0 <= config.shift <= 0.5:
             raise ValueError(f"model.shift is {config.shift}; it must be 0 to 0.5 of a picture")
+        if config.reward_ahead < 0:
+            raise ValueError(f"model.reward_ahead is {config.reward_ahead}; it must be 0 or more")
         self.config = config
         self.modalities = modalities
         self.pace = pace
@@ -233,7 +235,8 @@ class WorldModel:
             return {}, {}
         if time <= steps:
             raise ValueError(
-                f"model.reward_ahead is {steps}; a sequence of {time} steps needs less"
+                f"model.reward_ahead is {steps}, but sequences have {time} steps; "
+                f"set it to {time - 1} or less, or batch_length to more than {steps}"
             )
         starts = jnp.arange(0, time - steps, STRIDE)
         ahead = starts + jnp.arange(1, steps + 1)[:, None]  # [K, S]

@@ -181,8 +181,10 @@ def test_rewards_ahead_are_those_of_the_prior_under_the_recorded_actions():
 def test_rewards_ahead_need_sequences_that_are_longer():
     batch = make_batch()
     time = batch["is_first"].shape[1]
-    with pytest.raises(ValueError, match=f"reward_ahead is {time}; .* {time} steps"):
+    with pytest.raises(ValueError, match=f"reward_ahead is {time}, .*set it to {time - 1} or less"):
         compute(build("laptop", "mummi", reward_ahead=time), batch)
+    with pytest.raises(ValueError, match="reward_ahead is -1; it must be 0 or more"):
+        make_model(reward_ahead=-1)
 
 
 @pytest.mark.parametrize("pace", [0.5, 2.0])
