@@ -33,6 +33,8 @@ class ModelConfig:
         image_widths: channels of the convolutions over images and depth.
         image_kernels: their kernel sizes; a kernel equal to its stride cuts patches.
         image_strides: their strides.
+        depth_input: what the encoder sees of a depth map: its distance, or its silhouette, which
+            also tells apart where nothing is before the far end.
         vector_widths: units of the layers over vectors.
         decoder_widths: channels that the decoder of an image or depth map starts from, and those
             after each transposed convolution but the last.
@@ -80,6 +82,7 @@ class ModelConfig:
     image_widths: tuple[int, ...] = (32, 64, 128, 256)
     image_kernels: tuple[int, ...] = (4, 4, 4, 4)
     image_strides: tuple[int, ...] = (2, 2, 2, 2)
+    depth_input: Literal["distance", "silhouette"] = "distance"
     vector_widths: tuple[int, ...] = (128, 128, 128)
     decoder_widths: tuple[int, ...] = (1024, 128, 64, 32)
     decoder_kernels: tuple[int, ...] = (5, 5, 6, 6)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from mummi.config import ModelConfig
 from mummi.modality import Modality
 from mummi.model.fusion import product_of_experts, published_fusion
-from mummi.model.networks import MLP, ImageEncoder, VectorEncoder, preprocess
+from mummi.model.networks import MLP, ImageEncoder, VectorEncoder, preprocess, silhouette
 
 
 class SensorNetwork(nn.Module):
@@ -29,6 +29,8 @@ class SensorNetwork(nn.Module):
     def __call__(self, value):
         c = self.config
         x = preprocess(self.modality, value)
+        if self.modality.kind == "depth" and c.depth_input == "silhouette":
+            x = silhouette(x)
         if self.modality.kind in ("image", "depth"):
             shape = (c.image_widths, c.image_kernels, c.image_strides)
             x = ImageEncoder(*shape, c.encoder_activation, self.dtype)(x)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mummi.config import ModelConfig
 from mummi.modality import Modality
 from mummi.model.networks import (
     GRU,
@@ -20,9 +21,11 @@ from mummi.model.networks import (
     convolution_as_product,
     elu,
     preprocess,
+    silhouette,
     transposed_convolution,
     transposed_convolution_as_product,
 )
+from mummi.model.perception import SensorNetwork
 from tests.support.small import random_parameters
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -265,3 +268,26 @@ def test_elu_and_its_gradient_are_the_librarys():
     np.testing.assert_allclose(elu(x), jax.nn.elu(x), rtol=1e-6, atol=1e-7)
     expected = jax.vmap(jax.grad(jax.nn.elu))(x)
     np.testing.assert_allclose(jax.vmap(jax.grad(elu))(x), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_silhouette_tells_what_is_there_from_how_far_it_is():
+    depth = jnp.array([0.0, 0.25, 0.5, 0.9, 1.0, 1.0]).reshape(1, 2, 3, 1)
+    found = np.asarray(silhouette(depth))
+    there, near = found[..., 0].ravel(), found[..., 1].ravel()
+    np.testing.assert_array_equal(there, [1, 1, 1, 1, 0, 0])
+    np.testing.assert_allclose(near, [-2.5, -1.25, 0, 2, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("depth_input", ["distance", "silhouette"])
+def test_the_encoder_of_a_depth_map_sees_what_the_setting_says(depth_input):
+    config = ModelConfig(
+        image_widths=(3,), image_kernels=(4,), image_strides=(4,), expert_units=0,
+        depth_input=depth_input,
+    )  # fmt: skip
+    shape = (8, 8, 1)
+    network = SensorNetwork(Modality("depth", "depth", shape), config, 0, 5, jnp.float32)
+    params = network.init(jax.random.PRNGKey(0), jnp.ones((1, *shape)))
+    (kernel,) = (x for x in jax.tree.leaves(params) if x.ndim == 4)
+    channels = {"distance": 1, "silhouette": 2}[depth_input]
+    assert kernel.shape == (4, 4, channels, 3)
+    assert network.apply(params, jnp.ones((7, *shape))).shape == (7, 5)
