@@ -33,8 +33,9 @@ class ModelConfig:
         image_widths: channels of the convolutions over images and depth.
         image_kernels: their kernel sizes; a kernel equal to its stride cuts patches.
         image_strides: their strides.
-        depth_input: what the encoder sees of a depth map: its distance, or its silhouette, which
-            also tells apart where nothing is before the far end.
+        depth_input: what the encoder sees of a depth map: distance, the map as it is, or
+            silhouette, with a second channel of whether anything is nearer than its far end.
+            Decoders give distances either way.
         vector_widths: units of the layers over vectors.
         decoder_widths: channels that the decoder of an image or depth map starts from, and those
             after each transposed convolution but the last.

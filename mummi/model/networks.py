@@ -320,10 +320,8 @@ def preprocess(modality: Modality, value: Array) -> Array:
 def silhouette(depth: Float[Array, "*batch H W 1"]) -> Float[Array, "*batch H W 2"]:
     """A depth map in two channels: whether something is there, and how far away it is.
 
-    At the far end, 1, nothing is there and the second channel is 0; elsewhere it is
-    5 (depth - 1/2), which spreads a body's own depth over about as much as its outline. A single
-    channel mixes the two in every product with a patch, and the far end, where most pixels are,
-    outweighs the body.
+    At the far end, 1, nothing is there and both channels are 0; elsewhere they are 1 and
+    5 (depth - 1/2). A linear map of a patch can then tell a body's outline from its distance.
     """
     there = depth < 1.0
     return jnp.concatenate([there.astype(depth.dtype), jnp.where(there, 5 * depth - 2.5, 0.0)], -1)

@@ -273,9 +273,9 @@ def test_elu_and_its_gradient_are_the_librarys():
 def test_a_silhouette_tells_what_is_there_from_how_far_it_is():
     depth = jnp.array([0.0, 0.25, 0.5, 0.9, 1.0, 1.0]).reshape(1, 2, 3, 1)
     found = np.asarray(silhouette(depth))
-    there, near = found[..., 0].ravel(), found[..., 1].ravel()
+    there, distance = found[..., 0].ravel(), found[..., 1].ravel()
     np.testing.assert_array_equal(there, [1, 1, 1, 1, 0, 0])
-    np.testing.assert_allclose(near, [-2.5, -1.25, 0, 2, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(distance, [-2.5, -1.25, 0, 2, 0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("depth_input", ["distance", "silhouette"])
