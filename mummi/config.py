@@ -232,6 +232,10 @@ class Config:
         updates_per_1000: updates of the agent for every 1,000 environment steps.
         batch_size: sequences in a batch.
         batch_length: steps of a sequence.
+        recent_share: share of the sequences of a batch that start in the newest steps of the
+            replay, which show the world model where the actor of today is wrong; the others start
+            anywhere. Demonstrations are drawn evenly.
+        recent_steps: environment steps that are the newest.
         replay_capacity: agent steps that the replay keeps, as files.
         replay_memory: GiB of the newest that it also holds in memory; older steps are read from
             the files. As much again is for demonstrations; each process has its own.
@@ -272,6 +276,8 @@ class Config:
     updates_per_1000: float = 100.0
     batch_size: int = 50
     batch_length: int = 50
+    recent_share: float = 0.0
+    recent_steps: int = 10_000
     replay_capacity: int = 500_000
     replay_memory: float = free(8.0)
     replay_device: Literal["auto", "on", "off"] = free("auto")
@@ -293,6 +299,13 @@ class Config:
         for name in ("action_repeat", "time_unit"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not 0 <= self.recent_share <= 1:
+            raise ValueError(f"recent_share is {self.recent_share}; it must be 0 to 1")
+        if self.recent_steps < self.action_repeat:
+            raise ValueError(
+                f"recent_steps is {self.recent_steps}; it must be at least the "
+                f"{self.action_repeat} environment steps of an action"
+            )
 
     @property
     def pace(self) -> float:

@@ -154,8 +154,13 @@ class Replay:
         for old in filter(None, paths):
             old.unlink(missing_ok=True)
 
-    def sample(self, batch: int, length: int) -> dict[str, np.ndarray | jax.Array]:
+    def sample(
+        self, batch: int, length: int, share: float = 0.0, newest: int = 0
+    ) -> dict[str, np.ndarray | jax.Array]:
         """Draws windows that start at any recorded step, so that every step is equally likely.
+
+        With ``share`` the newest steps come more often: each window is with this probability one
+        that starts in them, and else one that starts anywhere.
 
         A window that reaches the end of its episode goes on with the episode recorded next, and
         after the newest with the oldest, so that episodes shorter than a window serve as well.
@@ -166,6 +171,8 @@ class Replay:
         Args:
             batch: B, number of windows.
             length: T, time steps of a window.
+            share: probability that a window starts in the newest steps, in [0, 1].
+            newest: how many these are, 1 or more; all where there are fewer.
 
         Returns:
             The keys of an episode, each an array [B, T, ...].
@@ -178,7 +185,10 @@ class Replay:
             with self._lock:
                 if not self._stored:
                     raise ValueError("cannot sample: no episode has been recorded yet")
-                starts = self._random.integers(self._total, size=batch)
+                span = np.full(batch, self._total)
+                if share:
+                    span[self._random.random(batch) < share] = min(newest, self._total)
+                starts = self._total - span + self._random.integers(span)
                 if self._device is not None:
                     return self._device.windows(starts, length)
                 before = self._ends[-1] - self._total  # steps that were evicted

@@ -93,8 +93,13 @@ class Batches:
             share = self._config.demonstration_share if self.online.episodes else 1
             demonstrated = round(share * size)
         counts = ((self.demonstrations, demonstrated), (self.online, size - demonstrated))
+        recent = self._config.recent_share, self._config.recent_steps // self._config.action_repeat
         parts = [
-            replay.sample(self.updates_per_call * count, self._config.batch_length)
+            replay.sample(
+                self.updates_per_call * count,
+                self._config.batch_length,
+                *(recent if replay is self.online else ()),
+            )
             for replay, count in counts
             if count
         ]

@@ -213,6 +213,21 @@ def test_every_step_is_equally_likely(tmp_path, length):
     np.testing.assert_allclose(counts, counts.mean(), rtol=0.2)
 
 
+@pytest.mark.parametrize(("share", "newest"), [(0.5, 4), (1.0, 4), (0.3, 100)])
+def test_the_newest_steps_come_as_often_as_asked(tmp_path, share, newest):
+    replay = make_replay(tmp_path)
+    for i, size in enumerate((2, 4, 9, 3)):
+        replay.add(make_episode(size, 100.0 * i), i)
+    first = replay.sample(6000, 2, share, newest)["reward"][:, 0]
+    steps = np.concatenate([100.0 * i + np.arange(size) for i, size in enumerate((2, 4, 9, 3))])
+    expected = np.full(18, (1 - share) / 18)
+    expected[-newest:] += share / min(newest, 18)
+    counts = (first[:, None] == steps).sum(0)
+    likely = expected > 0
+    assert counts[~likely].sum() == 0
+    assert scipy.stats.chisquare(counts[likely], 6000 * expected[likely]).pvalue > 1e-3
+
+
 def test_an_empty_replay_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no episode has been recorded"):
         make_replay(tmp_path).sample(1, 3)

@@ -1,5 +1,6 @@
 """Batches of a run: each replay draws by itself, and goes on where it was."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -43,3 +44,12 @@ def test_a_restart_draws_other_windows_and_a_checkpoint_goes_on_with_the_same(tm
     np.testing.assert_array_equal(starts(again), expected)
     # Also restored they do not follow one stream.
     assert (expected[0] != expected[1]).mean() > 0.9
+
+
+def test_only_what_the_agent_did_comes_newest_first(tmp_path):
+    made = batches(tmp_path)
+    recent = {"recent_share": 1.0, "recent_steps": 20}
+    config = dataclasses.replace(made._config, **recent)
+    made = Batches(config, SENSORS, 2, data_mesh(1, 4), 0)
+    demonstrations, online = starts(made)
+    assert online.min() >= 200 - 20 // config.action_repeat > demonstrations.min()
