@@ -299,13 +299,6 @@ class Config:
         for name in ("action_repeat", "time_unit"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if not 0 <= self.recent_share <= 1:
-            raise ValueError(f"recent_share is {self.recent_share}; it must be 0 to 1")
-        if self.recent_steps < self.action_repeat:
-            raise ValueError(
-                f"recent_steps is {self.recent_steps}; it must be at least the "
-                f"{self.action_repeat} environment steps of an action"
-            )
 
     @property
     def pace(self) -> float:

@@ -36,6 +36,9 @@ class Batches:
         online: replay of the episodes in which the agent, or chance, acted.
         demonstrations: replay of the episodes in which an expert acted.
         updates_per_call: K, the updates of one call.
+
+    Raises:
+        ValueError: ``config.recent_share`` is no share, or the recent steps are none.
     """
 
     def __init__(
@@ -46,6 +49,13 @@ class Batches:
         mesh: Mesh,
         restart: int,
     ):
+        if not 0 <= config.recent_share <= 1:
+            raise ValueError(f"recent_share is {config.recent_share}; it must be 0 to 1")
+        if config.recent_steps < config.action_repeat:
+            raise ValueError(
+                f"recent_steps is {config.recent_steps}; it must be at least the "
+                f"{config.action_repeat} environment steps of an action"
+            )
         process = jax.process_index()
         online, demonstrations = replay_folders(pathlib.Path(config.logdir), process)
         folders = (online, demonstrations if config.prefill_from == "demonstrations" else None)

@@ -89,15 +89,6 @@ def test_steps_without_length_are_refused(field):
         Config(**{field: 0})
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [("recent_share", 1.5, "0 to 1"), ("recent_steps", 1, "at least the 2 environment steps")],
-)
-def test_newest_steps_that_cannot_be_drawn_are_refused(field, value, message):
-    with pytest.raises(ValueError, match=f"{field} is {value}; it must be {message}"):
-        Config(**{field: value})
-
-
 def test_an_unknown_preset_names_those_there_are():
     with pytest.raises(ValueError, match="unknown preset 'lapto'; presets are paper, published"):
         preset("lapto", "walker_walk")

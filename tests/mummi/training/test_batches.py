@@ -1,9 +1,9 @@
 """Batches of a run: each replay draws by itself, and goes on where it was."""
 
-import dataclasses
 import json
 
 import numpy as np
+import pytest
 
 from mummi.runs.devices import data_mesh
 from mummi.training.batches import Batches
@@ -47,9 +47,21 @@ def test_a_restart_draws_other_windows_and_a_checkpoint_goes_on_with_the_same(tm
 
 
 def test_only_what_the_agent_did_comes_newest_first(tmp_path):
-    made = batches(tmp_path)
-    recent = {"recent_share": 1.0, "recent_steps": 20}
-    config = dataclasses.replace(made._config, **recent)
+    batches(tmp_path)
+    config = tiny.config(tmp_path, *FLAGS, "--recent-share", "1", "--recent-steps", "20")
     made = Batches(config, SENSORS, 2, data_mesh(1, 4), 0)
     demonstrations, online = starts(made)
     assert online.min() >= 200 - 20 // config.action_repeat > demonstrations.min()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("recent-share", "1.5", "recent_share is 1.5; it must be 0 to 1"),
+        ("recent-steps", "0", "recent_steps is 0; it must be at least the . environment steps"),
+    ],
+)
+def test_newest_steps_that_cannot_be_drawn_are_refused(flag, value, message, tmp_path):
+    config = tiny.config(tmp_path, f"--{flag}", value)
+    with pytest.raises(ValueError, match=message):
+        Batches(config, SENSORS, 2, data_mesh(1, 4), 0)
