@@ -59,8 +59,6 @@ class ModelConfig:
         reward_units: their units.
         reward_scale: the reward head predicts the reward of a time unit times this.
         reward_weight: weight of the reward's unit-variance negative log-likelihood.
-        reward_ahead: the reward is also predicted so many steps ahead without a look, with the
-            same weight; 0 for not.
         continue_weight: weight of the continuation head's cross-entropy.
         nce_weight: weight lambda^m of each modality's InfoNCE in eq. 17, where not set below.
         nce_weights: weight lambda^m by a modality's name, or else by its kind.
@@ -106,7 +104,6 @@ class ModelConfig:
     reward_units: int = 400
     reward_scale: float = 1.0
     reward_weight: float = 1.0
-    reward_ahead: int = 0
     continue_weight: float = 1.0
     nce_weight: float = 1.0
     nce_weights: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -15,9 +15,6 @@ from mummi.model.objectives import OBJECTIVES, Terms
 from mummi.model.perception import Belief, Features, ProductOfExperts, perception
 from mummi.model.rssm import RSSM, State
 
-STRIDE = 3
-"""Every so many steps of a sequence its rewards are predicted ahead."""
-
 
 class WorldModel:
     """Perception, RSSM, heads and objective; parameters are passed to every call.
@@ -32,7 +29,7 @@ class WorldModel:
         pace: time units that an agent step lasts, ``Config.pace``.
 
     Raises:
-        ValueError: ``config.shift`` is no share, or ``config.reward_ahead`` is negative.
+        ValueError: ``config.shift`` is no share.
     """
 
     def __init__(
@@ -46,8 +43,6 @@ class WorldModel:
     ):
         if not 0 <= config.shift <= 0.5:
             raise ValueError(f"model.shift is {config.shift}; it must be 0 to 0.5 of a picture")
-        if config.reward_ahead < 0:
-            raise ValueError(f"model.reward_ahead is {config.reward_ahead}; it must be 0 or more")
         self.config = config
         self.modalities = modalities
         self.pace = pace
@@ -150,7 +145,6 @@ class WorldModel:
             self.fused_kl_terms(params, belief, posterior),
             self.action_terms(params, batch, belief),
             self.reward_terms(params, batch, posterior.feature),
-            self.reward_ahead_terms(params, batch, posterior, jax.random.fold_in(key, 4)),
             self.continuation_terms(params, batch, posterior.feature),
         ]
         losses = {name: value for terms, _ in parts for name, value in terms.items()}
@@ -218,51 +212,6 @@ class WorldModel:
         square = known * jnp.square(self.predict_reward(params, feature) - target)
         error = square.sum() / jnp.maximum(known.sum(), 1)
         return {"reward": self.config.reward_weight * 0.5 * error}, {"reward_error": error}
-
-    def reward_ahead_terms(self, params, batch: Mapping, posterior: State, key: Array) -> Terms:
-        """Log-likelihood of the next rewards under the recorded actions, without a look between.
-
-        From every third posterior [B, T, ...] the prior alone leads on for ``reward_ahead`` steps,
-        as imagination does, and the gradient reaches dynamics, posterior and sensors: what the
-        rewards ahead depend on is worth knowing (compare TD-MPC2, Hansen et al., 2024, eq. 3).
-        Steps of a following episode do not count.
-
-        Raises:
-            ValueError: the sequences are too short for so many steps.
-        """
-        steps, (batch_size, time) = self.config.reward_ahead, batch["is_first"].shape
-        if not steps:
-            return {}, {}
-        if time <= steps:
-            raise ValueError(
-                f"model.reward_ahead is {steps}, but sequences have {time} steps; "
-                f"set it to {time - 1} or less, or batch_length to more than {steps}"
-            )
-        starts = jnp.arange(0, time - steps, STRIDE)
-        ahead = starts + jnp.arange(1, steps + 1)[:, None]  # [K, S]
-
-        def following(x):
-            """Of [B, T, ...] the steps after each start, [K, B * S, ...]."""
-            x = x[:, ahead].swapaxes(0, 1)
-            return x.reshape(steps, batch_size * len(starts), *x.shape[3:])
-
-        start = jax.tree.map(
-            lambda x: x[:, starts].reshape(batch_size * len(starts), -1), posterior
-        )
-        action, first = following(batch["action"]), following(batch["is_first"])
-        noise = jax.random.normal(key, (*first.shape, self.config.stoch))
-
-        def step(state, inputs):
-            state = self.rssm.imagine_step(params["rssm"], state, *inputs)
-            return state, state.feature
-
-        _, feature = jax.lax.scan(step, start, (action, noise))
-        target = self.config.reward_scale / self.pace * following(batch["reward"])
-        same = jnp.cumprod(1.0 - first.astype(jnp.float32), 0)
-        square = same * jnp.square(self.predict_reward(params, feature) - target)
-        error = square.sum() / jnp.maximum(same.sum(), 1)
-        weight = self.config.reward_weight * 0.5
-        return {"reward_ahead": weight * error}, {"reward_ahead_error": error}
 
     def continuation_terms(self, params, batch: Mapping, feature: Float[Array, "B T F"]) -> Terms:
         """Cross-entropy of whether the task went on."""

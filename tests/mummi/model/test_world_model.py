@@ -11,7 +11,7 @@ import scipy.stats
 
 from mummi.config import METHODS
 from mummi.model.augmentation import shift_sensors
-from mummi.model.world_model import STRIDE, WorldModel
+from mummi.model.world_model import WorldModel
 from mummi.presets import PRESETS
 from tests.support.small import (
     ACTION_SIZE,
@@ -148,43 +148,6 @@ def test_reward_and_continuation_losses_are_their_negative_log_likelihoods():
     chance = np.asarray(model.predict_continue(params, posterior.feature))
     likelihood = np.where(batch["is_terminal"], 1 - chance, chance)
     np.testing.assert_allclose(metrics["loss/continue"], -np.log(likelihood).mean(), rtol=1e-4)
-
-
-def test_rewards_ahead_are_those_of_the_prior_under_the_recorded_actions():
-    model, params, _ = built = build("laptop", "mummi", reward_ahead=2)
-    batch = make_batch()
-    _, posterior, metrics, gradient = compute(built, batch)
-    c = model.config
-    key = jax.random.fold_in(KEY, 4)
-    batch_size, time = batch["is_first"].shape
-    starts = range(0, time - 2, STRIDE)
-    noise = jax.random.normal(key, (2, batch_size * len(starts), c.stoch))
-    noise = np.asarray(noise).reshape(2, batch_size, len(starts), c.stoch)
-    errors = []
-    for b in range(batch_size):
-        for column, t in enumerate(starts):
-            state = jax.tree.map(lambda x, b=b, t=t: x[b, t][None], posterior)
-            for k in (1, 2):
-                if batch["is_first"][b, t + k]:
-                    break
-                action = batch["action"][b, t + k][None]
-                draw = noise[k - 1, b, column][None]
-                state = model.rssm.imagine_step(params["rssm"], state, action, draw)
-                guess = model.predict_reward(params, state.feature)[0]
-                errors.append(guess - c.reward_scale * batch["reward"][b, t + k])
-    assert 2 * len(starts) < len(errors) < 2 * batch_size * len(starts)
-    expected = c.reward_weight * 0.5 * np.square(errors).mean()
-    np.testing.assert_allclose(metrics["loss/reward_ahead"], expected, rtol=1e-4)
-    assert_finite(gradient)
-
-
-def test_rewards_ahead_need_sequences_that_are_longer():
-    batch = make_batch()
-    time = batch["is_first"].shape[1]
-    with pytest.raises(ValueError, match=f"reward_ahead is {time}, .*set it to {time - 1} or less"):
-        compute(build("laptop", "mummi", reward_ahead=time), batch)
-    with pytest.raises(ValueError, match="reward_ahead is -1; it must be 0 or more"):
-        make_model(reward_ahead=-1)
 
 
 @pytest.mark.parametrize("pace", [0.5, 2.0])
