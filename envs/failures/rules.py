@@ -1,4 +1,4 @@
-"""The ways in which a sensor can fail: the rules that ``envs.failures.script`` composes scripts of.
+"""The ways in which a sensor can be missing, announced: rules for ``envs.failures.script``.
 
 Random segments follow one process: on a step without a running outage one starts with a fixed
 probability p, and lasts a number of steps uniform on 1..max_length. So gaps are geometric and may
@@ -9,20 +9,21 @@ m = (max_length + 1) / 2 the long-run rate is r = p m / (p m + 1 - p), so p = r 
 """
 
 import abc
-import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from mummi.modality import Modality, require_can_fail
+from mummi.modality import Kind, Modality, require_can_fail
 
 MAX_LENGTH = 14  # the paper gives rates of missing data but no lengths; the public code has 1..14
 
 # Called at each step from 0 on, it maps what the sensor says to what is delivered.
 Filter = Callable[[np.ndarray, bool], tuple[np.ndarray, bool]]
+# The same for all sensors of a step: changes both dictionaries in place.
+Act = Callable[[dict[str, np.ndarray], dict[str, bool]], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,13 @@ class Rule(abc.ABC):
 
     modality: str | tuple[str, ...]
 
+    kinds: ClassVar[tuple[Kind, ...]] = get_args(Kind)
+    """Kinds of modality that can fail in this way."""
+
     def __post_init__(self):
         names = (self.modality,) if isinstance(self.modality, str) else self.modality
         good = isinstance(names, tuple | list) and names
-        _require(
+        require(
             good and all(isinstance(name, str) for name in names),
             "modality",
             self.modality,
@@ -46,14 +50,36 @@ class Rule(abc.ABC):
     def names(self, modalities: Sequence[Modality]) -> tuple[str, ...]:
         """The modalities it acts on, of those that an environment has.
 
+        ``all`` are those that can fail in this way.
+
         Raises:
-            ValueError: for a modality that the environment lacks, or that cannot fail.
+            ValueError: for a modality that the environment lacks, or that cannot fail, or not so.
         """
         if self.modality == "all":
-            return tuple(m.name for m in modalities if m.can_fail)
+            return tuple(m.name for m in modalities if m.can_fail and m.kind in self.kinds)
         names = (self.modality,) if isinstance(self.modality, str) else self.modality
         require_can_fail(names, modalities)
+        for m in modalities:
+            if m.name in names and m.kind not in self.kinds:
+                raise ValueError(
+                    f"{m.name!r} is of kind {m.kind!r}, which cannot fail so; "
+                    f"kinds that can are {', '.join(self.kinds)}"
+                )
         return names
+
+    def begin_all(
+        self, modalities: Sequence[Modality], randoms: Sequence[np.random.Generator]
+    ) -> Act:
+        """Starts an episode of all modalities that it acts on, each on its own."""
+        filters = {
+            m.name: self.begin(m, random) for m, random in zip(modalities, randoms, strict=True)
+        }
+
+        def act(values, available):
+            for name, sift in filters.items():
+                values[name], available[name] = sift(values[name], bool(available[name]))
+
+        return act
 
     @abc.abstractmethod
     def begin(self, modality: Modality, random: np.random.Generator) -> Filter:
@@ -69,16 +95,19 @@ class Bounded(Rule):
 
     def __post_init__(self):
         super().__post_init__()
-        _require_int(self, "start", 0)
+        require_int(self, "start", 0)
         if self.stop is not None:
-            _require_int(self, "stop", self.start + 1)
+            require_int(self, "stop", self.start + 1)
 
     def begin(self, modality: Modality, random: np.random.Generator) -> Filter:
+        return self.filter(modality, self.acting(random), random)
+
+    def acting(self, random: np.random.Generator) -> Iterator[bool]:
+        """Whether it acts at each step of an episode."""
         length = None if self.stop is None else self.stop - self.start
         acting = itertools.islice(self.process(random), length)
         # Begun at ``start``, so that a stationary process is stationary from there on.
-        acts = itertools.chain(itertools.repeat(False, self.start), acting, itertools.repeat(False))
-        return self.filter(modality, acts, random)
+        return itertools.chain(itertools.repeat(False, self.start), acting, itertools.repeat(False))
 
     def process(self, random: np.random.Generator) -> Iterator[bool]:
         """Whether it acts at each step of its time."""
@@ -100,8 +129,8 @@ class Segments(Bounded):
 
     def __post_init__(self):
         super().__post_init__()
-        _require_fraction(self, "rate", one=False)
-        _require_int(self, "max_length", 1)
+        require_fraction(self, "rate", one=False)
+        require_int(self, "max_length", 1)
 
     def process(self, random: np.random.Generator) -> Iterator[bool]:
         return stationary_segments(self.rate, self.max_length, random)
@@ -116,8 +145,8 @@ class Published(Bounded):
 
     def __post_init__(self):
         super().__post_init__()
-        _require_fraction(self, "probability")
-        _require_int(self, "max_length", 1)
+        require_fraction(self, "probability")
+        require_int(self, "max_length", 1)
 
     def process(self, random: np.random.Generator) -> Iterator[bool]:
         return segments(self.probability, self.max_length, random)
@@ -131,7 +160,7 @@ class Lost(Rule):
 
     def __post_init__(self):
         super().__post_init__()
-        _require_int(self, "at", 0)
+        require_int(self, "at", 0)
 
     def begin(self, modality: Modality, random: np.random.Generator) -> Filter:
         works = itertools.chain(itertools.repeat(True, self.at), itertools.repeat(False))
@@ -152,112 +181,19 @@ class Flicker(Bounded):
     def __post_init__(self):
         super().__post_init__()
         if self.probability is not None:
-            _require_fraction(self, "probability")
+            require_fraction(self, "probability")
             for name in ("period", "duty"):
                 value = getattr(self, name)
-                _require(value is None, name, value, "left out beside a probability")
+                require(value is None, name, value, "left out beside a probability")
         else:
-            _require_int(self, "period", 2)
-            _require_fraction(self, "duty")
+            require_int(self, "period", 2)
+            require_fraction(self, "duty")
 
     def process(self, random: np.random.Generator) -> Iterator[bool]:
         if self.probability is not None:
             return (random.random() < self.probability for _ in itertools.count())
         works = round(self.duty * self.period)
         return (step % self.period >= works for step in itertools.count())
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Frozen(Bounded):
-    """The last value is repeated and declared available: the sensor lies.
-
-    It does so from ``start`` to ``stop``, or, with a ``rate``, in random segments of that time.
-    What is repeated is the last value that was available before; before the first one there is
-    nothing to repeat, so the first one passes.
-    """
-
-    rate: float | None = None
-    max_length: int = MAX_LENGTH
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.rate is not None:
-            _require_fraction(self, "rate", one=False)
-        _require_int(self, "max_length", 1)
-
-    def process(self, random: np.random.Generator) -> Iterator[bool]:
-        if self.rate is None:
-            return super().process(random)
-        return stationary_segments(self.rate, self.max_length, random)
-
-    def filter(
-        self, modality: Modality, acts: Iterator[bool], random: np.random.Generator
-    ) -> Filter:
-        held = None
-
-        def freeze(value, available):
-            nonlocal held
-            acting = next(acts)
-            if available and (held is None or not acting):
-                held = np.array(value)
-            return (held if acting and available else value), available
-
-        return freeze
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Noise(Bounded):
-    """Gaussian noise of standard deviation ``std`` in the modality's own units is added.
-
-    Images (grey levels 0..255) are rounded; images and depths [-1, 1] are clipped to their range.
-    """
-
-    std: float
-
-    def __post_init__(self):
-        super().__post_init__()
-        _require(
-            _is_number(self.std) and 0 <= self.std < np.inf,
-            "std",
-            self.std,
-            "a number of at least 0",
-        )
-
-    def filter(
-        self, modality: Modality, acts: Iterator[bool], random: np.random.Generator
-    ) -> Filter:
-        def disturb(value, available):
-            if not next(acts):
-                return value, available
-            noisy = value + np.float32(self.std) * random.standard_normal(value.shape, np.float32)
-            if modality.kind == "image":
-                noisy = np.clip(np.rint(noisy), 0, 255)
-            elif modality.kind == "depth":
-                noisy = np.clip(noisy, -1, 1)
-            return noisy.astype(modality.dtype), available
-
-        return disturb
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Delay(Rule):
-    """Value and availability arrive ``steps`` steps late; before that nothing is available."""
-
-    steps: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        _require_int(self, "steps", 1)
-
-    def begin(self, modality: Modality, random: np.random.Generator) -> Filter:
-        nothing = (np.zeros(modality.shape, modality.dtype), False)
-        line = collections.deque([nothing] * self.steps)
-
-        def delay(value, available):
-            line.append((np.array(value), available))
-            return line.popleft()
-
-        return delay
 
 
 def segments(
@@ -294,22 +230,22 @@ def stationary_segments(
     return segments(rate / (rate + mean * (1 - rate)), max_length, random, running)
 
 
-def _require(condition: bool, field: str, value: Any, right: str) -> None:
+def require(condition: bool, field: str, value: Any, right: str) -> None:
     if not condition:
         raise ValueError(f"{field} is {value!r}; it must be {right}")
 
 
-def _require_int(rule: Rule, field: str, least: int) -> None:
+def require_int(rule: Rule, field: str, least: int) -> None:
     value = getattr(rule, field)
     good = isinstance(value, int) and not isinstance(value, bool) and value >= least
-    _require(good, field, value, f"an integer of at least {least}")
+    require(good, field, value, f"an integer of at least {least}")
 
 
-def _require_fraction(rule: Rule, field: str, *, one: bool = True) -> None:
+def require_fraction(rule: Rule, field: str, *, one: bool = True) -> None:
     value = getattr(rule, field)
-    good = _is_number(value) and (0 <= value < 1 or (one and value == 1))
-    _require(good, field, value, "in [0, 1]" if one else "in [0, 1)")
+    good = is_number(value) and (0 <= value < 1 or (one and value == 1))
+    require(good, field, value, "in [0, 1]" if one else "in [0, 1)")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

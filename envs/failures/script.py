@@ -9,17 +9,27 @@ rules:
   - {rule: lost, modality: depth, at: 200}                    # gone for good from step 200 on
   - {rule: flicker, modality: [rgb, touch], probability: 0.1} # out on any step, independently
   - {rule: flicker, modality: touch, period: 10, duty: 0.8}   # delivers 8 steps of every 10
-  - {rule: frozen, modality: rgb, start: 50, stop: 70}        # repeats step 49, as if it worked
-  - {rule: frozen, modality: rgb, rate: 0.1}                  # the same in random segments
-  - {rule: noise, modality: rgb, std: 20}                     # grey levels for images
-  - {rule: delay, modality: touch, steps: 3}                  # value and availability come late
   - {rule: published, modality: all, probability: 0.05}       # the public code's segments
+  # What follows is not announced: the value is wrong and declared available.
+  - {rule: frozen, modality: rgb, start: 50, stop: 70}        # repeats step 49
+  - {rule: frozen, modality: rgb, rate: 0.1}                  # frames dropped in random segments
+  - {rule: delay, modality: touch, steps: 3}                  # value and availability come late
+  - {rule: shuffled, modality: depth, start: 90}              # values of other moments
+  - {rule: noise, modality: rgb, std: 20}                     # grey levels for images
+  - {rule: drift, modality: rgb, gain: 0.5, offset: 20, steps: 50}  # reached after 50 steps
+  - {rule: blur, modality: rgb, size: 0.05}                   # a std of 5 % of the width
+  - {rule: glare, modality: rgb, size: 0.3}                   # a light, up to 30 % of the width
+  - {rule: patch, modality: depth, size: 0.3}                 # dirt; moves: true wanders
+  - {rule: displaced, modality: rgb, shift: 0.1, angle: 5}    # a camera that was knocked
+  - {rule: dead_pixels, modality: rgb, share: 0.1}            # dark or bright for good
+  - {rule: stuck, modality: touch, share: 0.5}                # numbers of a vector that stay
+  # {rule: swapped, modality: [left_rgb, right_rgb]}: two sensors of one shape
 ```
 
 ``modality`` is a name, a list of names, or ``all`` that can fail; a rule acts on each
 independently, with random numbers of its own. Steps are agent steps of the episode, the reset is
-step 0. All rules but ``lost`` and ``delay`` take ``start`` and ``stop``: they act from step
-``start`` on and before step ``stop`` (without it, to the end).
+step 0. All rules but ``lost`` take ``start`` and ``stop``: they act from step ``start``
+on and before step ``stop`` (without it, to the end).
 """
 
 import dataclasses
@@ -32,17 +42,18 @@ import yaml
 
 from envs.base import Environment, TimeStep
 from envs.episodes import Episodes
-from envs.failures.rules import (
-    Delay,
-    Filter,
-    Flicker,
-    Frozen,
-    Lost,
+from envs.failures.distortions import (
+    Blur,
+    DeadPixels,
+    Displaced,
+    Drift,
+    Glare,
     Noise,
-    Published,
-    Rule,
-    Segments,
+    Patch,
+    Stuck,
 )
+from envs.failures.faults import Delay, Frozen, Shuffled, Swapped
+from envs.failures.rules import Act, Flicker, Lost, Published, Rule, Segments
 from mummi.runs.names import closest
 
 RULES: dict[str, type[Rule]] = {
@@ -51,8 +62,17 @@ RULES: dict[str, type[Rule]] = {
     "lost": Lost,
     "flicker": Flicker,
     "frozen": Frozen,
-    "noise": Noise,
     "delay": Delay,
+    "shuffled": Shuffled,
+    "swapped": Swapped,
+    "noise": Noise,
+    "drift": Drift,
+    "blur": Blur,
+    "glare": Glare,
+    "patch": Patch,
+    "displaced": Displaced,
+    "dead_pixels": DeadPixels,
+    "stuck": Stuck,
 }
 
 
@@ -202,7 +222,7 @@ class Dropout:
         self.script = script
         self._environment = environment
         self._episodes = Episodes(seed)
-        self._acting: list[tuple[Rule, Modality, tuple[int, int]]] = []
+        self._acting: list[tuple[Rule, list[Modality], list[tuple[int, int]]]] = []
         for index, rule in enumerate(script.rules):
             try:
                 names = rule.names(self.modalities)
@@ -210,20 +230,22 @@ class Dropout:
                 raise ValueError(
                     f"dropout script {script.name!r}, rules[{index}]: {error}"
                 ) from None
-            for position, modality in enumerate(self.modalities):
-                if modality.name in names:
-                    self._acting.append((rule, modality, (index, position)))
-        self._filters: list[tuple[str, Filter]] = []
+            places = [k for k, m in enumerate(self.modalities) if m.name in names]
+            keys = [(index, place) for place in places]
+            self._acting.append((rule, [self.modalities[place] for place in places], keys))
+        self._acts: list[Act] = []
 
     def reset(self, number: int | None = None) -> TimeStep:
         """Starts a new episode, that of a number if given, with the script from its beginning."""
         _, failures = self._episodes.begin(number)
-        self._filters = []
-        for rule, modality, key in self._acting:
-            stream = np.random.SeedSequence(failures.entropy, spawn_key=(*failures.spawn_key, *key))
-            self._filters.append(
-                (modality.name, rule.begin(modality, np.random.default_rng(stream)))
-            )
+        self._acts = []
+        for rule, modalities, keys in self._acting:
+            streams = [
+                np.random.SeedSequence(failures.entropy, spawn_key=(*failures.spawn_key, *key))
+                for key in keys
+            ]
+            randoms = [np.random.default_rng(stream) for stream in streams]
+            self._acts.append(rule.begin_all(modalities, randoms))
         return self._deliver(self._environment.reset(number))
 
     def step(self, action: np.ndarray) -> TimeStep:
@@ -249,8 +271,8 @@ class Dropout:
 
     def _deliver(self, step: TimeStep) -> TimeStep:
         values, available = dict(step.values), dict(step.available)
-        for name, rule in self._filters:
-            values[name], available[name] = rule(values[name], bool(available[name]))
+        for act in self._acts:
+            act(values, available)
         for name, value in values.items():
             if not available[name]:
                 values[name] = np.zeros_like(value)

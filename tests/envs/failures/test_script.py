@@ -280,7 +280,7 @@ def test_the_documented_example_loads_and_survives_a_round_trip(tmp_path):
     path = tmp_path / "rough.yaml"
     path.write_text(EXAMPLE)
     loaded = load_script(str(path))
-    assert loaded.name == "rough_day" and len(loaded.rules) == 9
+    assert loaded.name == "rough_day" and len(loaded.rules) == 17
     assert loaded == load_script(path) == load_script(loaded)
     for each in (loaded, *BUILT_IN.values()):
         assert pickle.loads(pickle.dumps(each)) == each

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import envs
-from envs.failures.rules import Noise
+from envs.failures.distortions import Noise
 from envs.failures.script import Script, load_script
 from experiments.evaluation.views import make_views
 from mummi.agent import Agent, Parameters
