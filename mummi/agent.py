@@ -1,5 +1,6 @@
 """The agent: one update on a batch, and one action for a batch of robots."""
 
+import copy
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from mummi.control.behavior import Behavior, Option, flatten_states
 from mummi.control.mpc import plan
 from mummi.modality import Modality
 from mummi.model.rssm import State
+from mummi.model.trust import Judge, Thresholds, Verdict
 from mummi.model.world_model import WorldModel
 from mummi.runs import devices
 
@@ -43,12 +45,13 @@ class Parameters(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What acting remembers from step to step, for a batch of robots."""
+    """What acting remembers from step to step, for a batch of robots; no verdict without trust."""
 
     state: State
     action: Array
     count: Array
     option: Option
+    verdict: Verdict | None = None
 
 
 class Agent:
@@ -96,6 +99,22 @@ class Agent:
         self.update_many = jax.jit(self._update_many, donate_argnums=0, **many, **layout)
         self.update_model = jax.jit(self._update_model, donate_argnums=0)
         self._compiled_act = jax.jit(self._act, static_argnames="explore")
+        self._judge: Judge | None = None
+        self._thresholds: Thresholds | None = None
+
+    def trusting(self, thresholds: Thresholds) -> "Agent":
+        """This agent as one that leaves out sensors that lie.
+
+        Args:
+            thresholds: of its parameters, from ``mummi.model.calibration``.
+
+        Raises:
+            ValueError: as ``Judge``.
+        """
+        agent = copy.copy(self)
+        agent._judge, agent._thresholds = Judge(self.model), thresholds
+        agent._compiled_act = jax.jit(agent._act, static_argnames="explore")
+        return agent
 
     def init(self, seed: int | Array) -> AgentState:
         """Fresh parameters, optimisers and random key."""
@@ -216,6 +235,7 @@ class Agent:
             action=action,
             count=jnp.zeros((), jnp.int32),
             option=option,
+            verdict=self._judge and self._judge.start(batch),
         )
 
     def act(
@@ -238,9 +258,15 @@ class Agent:
 
     def _act(self, params: Parameters, carry: Carry, values, available, is_first, key, explore):
         keys = jax.random.split(jax.random.fold_in(key, carry.count), 4)
-        state = self.model.filter_step(
-            params.model, carry.state, values, available, carry.action, is_first, keys[0]
-        )
+        perception, moved = self.model.perception, (carry.action, is_first)
+        delivered = perception.delivered(available)
+        said = perception.say(params.model, values, delivered, delivered)
+        fused_mask, verdict = delivered, carry.verdict
+        if self._judge is not None:
+            inputs = (said, values, delivered, *moved)
+            trusted, verdict = self._judge.step(params.model, self._thresholds, verdict, *inputs)
+            fused_mask = delivered & trusted
+        state = self.model.filter_said(params.model, carry.state, said, fused_mask, *moved, keys[0])
         noise = jax.random.normal(keys[1], carry.action.shape) if explore else 0.0
         action = self.behavior.act(params.actor, state.feature, noise)
         action = plan(self.config.mpc, self.behavior, params, state, action, keys[2])
@@ -248,7 +274,10 @@ class Agent:
         if explore:
             option = option._replace(left=jnp.where(is_first, 0, option.left))
             action, option = self.behavior.explore(action, option, keys[3])
-        return action, Carry(state=state, action=action, count=carry.count + 1, option=option)
+        count = carry.count + 1
+        return action, Carry(
+            state=state, action=action, count=count, option=option, verdict=verdict
+        )
 
 
 def nest(batch: Mapping[str, np.ndarray | Array]) -> dict:

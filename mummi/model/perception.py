@@ -107,8 +107,22 @@ class Perception(abc.ABC):
 
         ``keep`` bool [M, ...] hides sensors from the fusion.
         """
-        delivered = jnp.stack([available[m.name] for m in self.modalities])
+        delivered = self.delivered(available)
         fused_mask = delivered if keep is None else delivered & keep
+        return self.fuse(self.say(params, values, delivered, fused_mask), fused_mask, key)
+
+    def delivered(self, available: Mapping[str, Array]) -> Bool[Array, "M *batch"]:
+        """Which sensors delivered, in the order of fusion."""
+        return jnp.stack([available[m.name] for m in self.modalities])
+
+    def say(
+        self,
+        params: dict,
+        values: Mapping[str, Array],
+        delivered: Bool[Array, "M *batch"],
+        fused_mask: Bool[Array, "M *batch"],
+    ) -> list[Any]:
+        """What each sensor says, as ``fuse`` takes it."""
         said = []
         for m, mask in zip(self.modalities, self.encoded_mask(delivered, fused_mask), strict=True):
             mask = mask.reshape(mask.shape + (1,) * len(m.shape))
@@ -116,7 +130,7 @@ class Perception(abc.ABC):
             # reaches a gradient.
             value = jnp.where(mask, values[m.name], jnp.zeros((), m.dtype))
             said.append(self.sense(params, m, value))
-        return self.fuse(said, fused_mask, key)
+        return said
 
     def encode(self, params: dict, modality: Modality, value: Array) -> Float[Array, "*batch F"]:
         """What a sensor's network gives for values [..., *shape]."""

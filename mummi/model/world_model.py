@@ -87,14 +87,19 @@ class WorldModel:
         self, params, state: State, values, available, action, is_first, key: Array
     ) -> State:
         """Posterior after one step of a batch: values [B, ...], action [B, A], is_first [B]."""
+        delivered = self.perception.delivered(available)
+        said = self.perception.say(params, values, delivered, delivered)
+        return self.filter_said(params, state, said, delivered, action, is_first, key)
+
+    def filter_said(
+        self, params, state: State, said, fused_mask: Array, action, is_first, key: Array
+    ) -> State:
+        """As ``filter_step``, of what ``Perception.say`` gave, fused where ``fused_mask``."""
         fuse_key, noise_key = jax.random.split(key)
-        evidence, blind = self.perception.evidence(
-            self.perceive(params, values, available, fuse_key)
-        )
+        evidence, blind = self.perception.evidence(self.perception.fuse(said, fused_mask, fuse_key))
         noise = jax.random.normal(noise_key, state.stoch.shape)
-        return self.rssm.observe_step(
-            params["rssm"], state, action, is_first, evidence, blind, noise
-        )[1]
+        inputs = (state, action, is_first, evidence, blind, noise)
+        return self.rssm.observe_step(params["rssm"], *inputs)[1]
 
     def predict_reward(self, params, feature: Float[Array, "*batch F"]) -> Array:
         """Expected reward of a time unit times ``reward_scale``, [...]."""

@@ -1,0 +1,136 @@
+"""What trust compares with: a few numbers that are measured on healthy episodes."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mummi.model.trust import Evidence, Judge, Thresholds, closeness, expectation
+
+BANK = 256
+"""Healthy values of each sensor that the density ratio compares with."""
+FALSE_ALARMS = 1e-3
+"""Share of healthy steps at which a sensor's trust is below its threshold, if that is below 1/2."""
+SCALES = 2.0 ** np.arange(-3, 12)
+"""Candidates for the scale s of squared distances."""
+
+
+def calibrate(
+    judge: Judge, params: dict, episodes: Sequence[Mapping[str, Any]], seed: int
+) -> Thresholds:
+    """Measures the thresholds on healthy episodes, which the model did not learn from.
+
+    Args:
+        judge: of the world model.
+        params: of the world model.
+        episodes: each with ``values`` and ``available`` by modality [T, ...] and ``action``
+            [T, A], taken after seeing the values of its step.
+        seed: of the draws for the bank.
+
+    Raises:
+        ValueError: there are no episodes, or a sensor never delivered in them.
+    """
+    if not episodes:
+        raise ValueError("there are no healthy episodes to calibrate trust on")
+    followed = _follow(judge, params, _side_by_side(judge, episodes))
+    bank = _bank(judge, followed, seed)
+    past, present = (
+        _inverse_scales(bank, followed.means, g, followed.delivered)
+        for g in (followed.predicted, followed.seen)
+    )
+    repeats = (followed.repeated.sum((0, 2)) + 1.0) / (followed.delivered.sum((0, 2)) + 2.0)
+    half = jnp.full(len(repeats), 0.5)
+    thresholds = Thresholds(bank=bank, past=past, present=present, repeats=repeats, least=half)
+    trust = _judged(judge, thresholds, followed)
+    healthy = jnp.where(followed.delivered, trust, jnp.nan)
+    quantile = jnp.nanquantile(healthy, FALSE_ALARMS, (0, 2))
+    return thresholds._replace(least=jnp.minimum(quantile, half))
+
+
+def _side_by_side(judge: Judge, episodes) -> tuple:
+    """Values, availability, actions that led to each step and first steps, [T, B, ...].
+
+    Beyond an end nothing is delivered.
+    """
+    longest = max(len(episode["action"]) for episode in episodes)
+
+    def together(rows):
+        rows = [np.asarray(row) for row in rows]
+        return np.stack(
+            [np.pad(x, ((0, longest - len(x)), *((0, 0),) * (x.ndim - 1))) for x in rows], 1
+        )
+
+    names = [m.name for m in judge.modalities]
+    values = {name: together([e["values"][name] for e in episodes]) for name in names}
+    available = {name: together([e["available"][name] for e in episodes]) for name in names}
+    action = together([np.asarray(e["action"], np.float32) for e in episodes])
+    led = np.concatenate([np.zeros_like(action[:1]), action[:-1]])
+    first = np.arange(longest)[:, None] == np.zeros(len(episodes))
+    return values, available, led, first
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _follow(judge: Judge, params, steps) -> Evidence:
+    """Evidence [T, ...] of all episodes."""
+
+    def step(verdict, now):
+        values, available, led, first = now
+        delivered = judge.perception.delivered(available)
+        said = judge.perception.say(params, values, delivered, delivered)
+        return judge.watch(params, verdict, said, values, delivered, led, first)
+
+    return jax.lax.scan(step, judge.start(steps[2].shape[1]), steps)[1]
+
+
+def _bank(judge: Judge, followed: Evidence, seed: int) -> Float[Array, "M N E"]:
+    """Expert means of healthy values, drawn without replacement where there are enough."""
+    random, rows = np.random.default_rng(seed), []
+    means, delivered = np.asarray(followed.means), np.asarray(followed.delivered)
+    for index, m in enumerate(judge.modalities):
+        said = means[:, index][delivered[:, index]]
+        if not len(said):
+            raise ValueError(
+                f"{m.name!r} never delivers in the healthy episodes; record some in which it does"
+            )
+        rows.append(said[random.choice(len(said), BANK, replace=len(said) < BANK)])
+    return jnp.asarray(np.stack(rows))
+
+
+@jax.jit
+def _inverse_scales(bank, means, g, delivered) -> Float[Array, "M S"]:
+    """Inverse scales under which healthy values are most likely; 0 where none is above chance.
+
+    Args:
+        bank: [M, N, E].
+        means: of the experts [T, M, B, E].
+        g: predictions for them [T, S, B, E].
+        delivered: [T, M, B].
+    """
+
+    def likelihood(inverse):
+        every = jnp.full((len(bank), g.shape[1]), inverse)
+
+        def of_step(now):
+            means, g, delivered = now
+            ratio = closeness(means, g, every) - expectation(bank, g, every)
+            return jnp.where(delivered[:, None], ratio, 0.0).sum(-1)
+
+        return jax.lax.map(of_step, (means, g, delivered)).sum(0)
+
+    candidates = jnp.concatenate([jnp.zeros(1), 1 / SCALES])
+    return candidates[jax.lax.map(likelihood, candidates).argmax(0)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _judged(judge: Judge, thresholds: Thresholds, followed: Evidence) -> Float[Array, "T M B"]:
+    """Trust along followed episodes."""
+
+    def step(verdict, evidence):
+        verdict = judge.weigh(thresholds, verdict, evidence)
+        return verdict, verdict.trust
+
+    return jax.lax.scan(step, judge.start(followed.delivered.shape[-1]), followed)[1]

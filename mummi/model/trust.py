@@ -1,0 +1,320 @@
+"""Which sensors can be believed, although all say that they work.
+
+A sensor that freezes or lags is available and wrong. Each subset of the sensors is a hypothesis:
+that these are honest and the others lie. Each has a filter of its own, which has never fused
+another sensor, so that no liar has touched the judge that finds it. What a hypothesis expects is
+compared with what the sensors say by the density ratio that InfoNCE has learned,
+f(x) = exp(-|d(x) - g(z)|^2 / s) / E[exp(-|d(x') - g(z)|^2 / s)] (MuMMI, eq. 15), which is
+p(x | z) / p(x):
+
+- an honest sensor says what its filter predicts from the past, and what the other honest ones see;
+- a liar says what has nothing to do with them (a ratio of 1), or what they saw some steps ago, and
+  perhaps the very same value again and again.
+
+A hidden Markov model over the subsets gathers this evidence over time: a sensor seldom begins to
+lie, and seldom ends. Trust is the probability that a sensor is honest. Nothing is trained; a few
+numbers are measured on healthy episodes (``Judge.calibrate``).
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from mummi.model.objectives import FusedContrast
+from mummi.model.perception import ProductOfExperts
+from mummi.model.rssm import State
+from mummi.model.world_model import WorldModel
+
+LARGEST = 4
+"""Sensors of which all subsets are hypotheses; of more, those in which at most two lie or one is
+honest."""
+LIES, RECOVERS = 0.003, 0.02
+"""Probability of a step that an honest sensor begins to lie, and that a liar becomes honest."""
+PAST = 8
+"""Steps of the recent past that a liar may repeat."""
+STALE = 0.5
+"""Probability that a liar says something of the recent past."""
+REPEATS = 0.1
+"""Probability that a liar's value is the last one to the bit."""
+TEMPER = 0.25
+"""Weight of a step's evidence, for what a sensor says at neighbouring steps is much the same."""
+
+
+class Thresholds(NamedTuple):
+    """What is measured on healthy episodes, of M sensors and S subsets.
+
+    Attributes:
+        bank: expert means of each sensor [M, N, E].
+        past: 1 / s of the ratio under a subset's prediction from the past [M, S]; 0 where the
+            prediction tells nothing of the sensor.
+        present: 1 / s under what a subset sees now [M, S].
+        repeats: probability that a healthy sensor's value is its last one to the bit [M].
+        least: trust below which a sensor is distrusted [M].
+    """
+
+    bank: Float[Array, "M N E"]
+    past: Float[Array, "M S"]
+    present: Float[Array, "M S"]
+    repeats: Float[Array, " M"]
+    least: Float[Array, " M"]
+
+
+class Verdict(NamedTuple):
+    """What a judge remembers of B robots.
+
+    Attributes:
+        trust: probability that each sensor is honest [M, B].
+        filters: latent states of each subset's filter [S * B, ...].
+        belief: log probability of each subset [B, S].
+        seen: g of what each subset saw at the last ``PAST`` steps [K, S, B, E], newest first.
+        ratio: log E[exp(-|d(x') - g|^2 / s)] of the same [K, M, S, B]; infinite before the first.
+        last: last delivered value of each sensor, by name [B, *shape].
+        delivered: whether there is one [M, B].
+    """
+
+    trust: Array
+    filters: State
+    belief: Array
+    seen: Array
+    ratio: Array
+    last: dict[str, Array]
+    delivered: Array
+
+
+class Evidence(NamedTuple):
+    """One step of B robots: what the sensors and the hypotheses say.
+
+    Attributes:
+        means: of the experts [M, B, E].
+        predicted: g of each subset's prediction from the past [S, B, E].
+        seen: g of what each subset sees now [S, B, E].
+        repeated: sensors whose value is the last one [M, B].
+        delivered: [M, B].
+    """
+
+    means: Array
+    predicted: Array
+    seen: Array
+    repeated: Array
+    delivered: Array
+
+
+def subsets(fallible: Sequence[bool]) -> Bool[np.ndarray, "S M"]:
+    """The hypotheses, a row each: which sensors are honest. What cannot fail always is.
+
+    The last is that all are.
+    """
+    count = sum(fallible)
+    rows = [np.array(row) for row in itertools.product([False, True], repeat=count)]
+    if count > LARGEST:
+        rows = [row for row in rows if row.sum() <= 1 or row.sum() >= count - 2]
+    found = np.ones((len(rows), len(fallible)), bool)
+    found[:, np.asarray(fallible, bool)] = np.stack(rows).reshape(len(rows), count)
+    return found
+
+
+def transitions(hypotheses: Bool[np.ndarray, "S M"]) -> Float[np.ndarray, "S S"]:
+    """Log probability of each subset (column) after each (row), sensors changing on their own."""
+    before, after = hypotheses[:, None], hypotheses[None]
+    chance = np.where(
+        before, np.where(after, 1 - LIES, LIES), np.where(after, RECOVERS, 1 - RECOVERS)
+    )
+    fallible = ~hypotheses.all(0)
+    chance = np.where(fallible, chance, 1.0).prod(-1)
+    return np.log(chance / chance.sum(1, keepdims=True))
+
+
+def expectation(
+    bank: Float[Array, "M N E"], g: Float[Array, "S B E"], inverse: Float[Array, "M S"]
+) -> Float[Array, "M S B"]:
+    """log E[exp(-|d(x') - g|^2 / s)] over healthy values x' of each sensor."""
+    product = jnp.einsum("sbe,mne->msbn", g, bank)
+    norms = jnp.square(bank).sum(-1)[:, None, None], jnp.square(g).sum(-1)[None, ..., None]
+    distance = norms[0] - 2 * product + norms[1]
+    return jax.nn.logsumexp(-inverse[..., None, None] * distance, -1) - jnp.log(bank.shape[1])
+
+
+def closeness(
+    means: Float[Array, "M B E"], g: Float[Array, "*K S B E"], inverse: Float[Array, "M S"]
+) -> Float[Array, "*K M S B"]:
+    """-|d(x) - g|^2 / s of each sensor under each subset."""
+    square = jnp.square(means[:, None] - jnp.expand_dims(g, -4)).sum(-1)
+    return -inverse[..., None] * square
+
+
+class Judge:
+    """Finds the sensors that lie; pure functions of its ``Verdict``.
+
+    Args:
+        model: the world model.
+
+    Attributes:
+        hypotheses: subsets of the sensors, bool [S, M].
+
+    Raises:
+        ValueError: the model's sensors are no experts of one space that its latents predict.
+    """
+
+    def __init__(self, model: WorldModel):
+        experts = isinstance(model.perception, ProductOfExperts)
+        if not experts or not isinstance(model.objective, FusedContrast):
+            raise ValueError(
+                "trust needs a product of experts and InfoNCE, as the methods mummi and mummi_b "
+                "have: this model's latents predict nothing that its sensors could be held against"
+            )
+        self._model = model
+        self.modalities, self.perception = model.modalities, model.perception
+        self.hypotheses = subsets([m.can_fail for m in model.modalities])
+        self._transitions = transitions(self.hypotheses)
+        rows = {tuple(row): index for index, row in enumerate(self.hypotheses)}
+        # The subset without a sensor, where that is a hypothesis other than that none is honest.
+        self._others = np.full(self.hypotheses.T.shape, -1)
+        for index, row in enumerate(self.hypotheses):
+            for sensor in np.flatnonzero(row):
+                rest = row.copy()
+                rest[sensor] = False
+                if rest.any():
+                    self._others[sensor, index] = rows.get(tuple(rest), -1)
+
+    def start(self, batch: int) -> Verdict:
+        """Before the first step of ``batch`` robots: all sensors are believed."""
+        count, sensors = self.hypotheses.shape
+        config = self._model.config
+        return Verdict(
+            trust=jnp.ones((sensors, batch)),
+            filters=self._model.rssm.initial(count * batch),
+            belief=jnp.tile(jnp.log(jnp.eye(count)[-1] + 1e-9), (batch, 1)),
+            seen=jnp.zeros((PAST, count, batch, config.fused)),
+            ratio=jnp.full((PAST, sensors, count, batch), jnp.inf),
+            last={m.name: jnp.zeros((batch, *m.shape), m.dtype) for m in self.modalities},
+            delivered=jnp.zeros((sensors, batch), bool),
+        )
+
+    def step(
+        self,
+        params: dict,
+        thresholds: Thresholds,
+        verdict: Verdict,
+        said: Sequence[tuple[Array, Array]],
+        values: Mapping[str, Array],
+        delivered: Bool[Array, "M B"],
+        action: Float[Array, "B A"],
+        is_first: Bool[Array, " B"],
+    ) -> tuple[Bool[Array, "M B"], Verdict]:
+        """Which sensors are believed at this step, and what to remember.
+
+        Args:
+            params: of the world model.
+            thresholds: from ``calibrate``.
+            verdict: from the last step, or ``start``.
+            said: mean and std [B, E] of each sensor's expert, of ``Perception.say``.
+            values: by modality [B, *shape].
+            delivered: which sensors did.
+            action: that led to this step.
+            is_first: forgets the past of a robot.
+        """
+        inputs = (said, values, delivered, action, is_first)
+        verdict, evidence = self.watch(params, verdict, *inputs)
+        verdict = self.weigh(thresholds, verdict, evidence)
+        can_fail = np.array([m.can_fail for m in self.modalities])
+        trusted = (verdict.trust >= thresholds.least[:, None]) | ~can_fail[:, None]
+        return trusted, verdict
+
+    def watch(
+        self, params, verdict: Verdict, said, values, delivered, action, is_first
+    ) -> tuple[Verdict, Evidence]:
+        """Moves the filters of all hypotheses on; arguments as of ``step``."""
+        verdict = self._forget(verdict, is_first)
+        count, batch, model = len(self.hypotheses), delivered.shape[1], self._model
+
+        def for_all(x):
+            return jnp.broadcast_to(x[None], (count, *x.shape))
+
+        mask = delivered[:, None] & self.hypotheses.T[..., None]  # [M, S, B]
+        belief = model.perception.fuse(jax.tree.map(for_all, list(said)), mask, None)
+        evidence, blind = model.perception.evidence(belief)
+        inputs = (for_all(action), for_all(is_first), evidence, blind)
+        inputs = [x.reshape(count * batch, *x.shape[2:]) for x in inputs]
+        # A mean is what a filter says best; its states draw nothing.
+        no_noise = jnp.zeros_like(verdict.filters.stoch)
+        prior, posterior = model.rssm.observe_step(
+            params["rssm"], verdict.filters, *inputs, no_noise
+        )
+        predicted, seen = (
+            model.objective.predict(params, state.feature).reshape(count, batch, -1)
+            for state in (prior, posterior)
+        )
+        same = jnp.stack(
+            [
+                (values[m.name] == verdict.last[m.name]).reshape(batch, -1).all(-1)
+                for m in self.modalities
+            ]
+        )
+        last = {
+            m.name: jnp.where(
+                there.reshape(batch, *(1,) * len(m.shape)), values[m.name], verdict.last[m.name]
+            )
+            for m, there in zip(self.modalities, delivered, strict=True)
+        }
+        evidence = Evidence(
+            means=jnp.stack([mean for mean, _ in said]),
+            predicted=predicted,
+            seen=seen,
+            repeated=same & delivered & verdict.delivered,
+            delivered=delivered,
+        )
+        verdict = verdict._replace(
+            filters=posterior, last=last, delivered=verdict.delivered | delivered
+        )
+        return verdict, evidence
+
+    def _forget(self, verdict: Verdict, is_first: Array) -> Verdict:
+        """The verdict with that of ``start`` for robots that begin an episode."""
+        fresh = self.start(len(is_first))
+        return verdict._replace(
+            belief=jnp.where(is_first[:, None], fresh.belief, verdict.belief),
+            ratio=jnp.where(is_first, fresh.ratio, verdict.ratio),
+            delivered=verdict.delivered & ~is_first,
+        )
+
+    def weigh(self, thresholds: Thresholds, verdict: Verdict, evidence: Evidence) -> Verdict:
+        """What is believed after the evidence of a step."""
+        support, verdict = self._support(thresholds, verdict, evidence)
+        moved = jax.nn.logsumexp(verdict.belief[..., None] + self._transitions, -2)
+        belief = jax.nn.log_softmax(moved + support.T, -1)
+        trust = (jnp.exp(belief) @ self.hypotheses.astype(jnp.float32)).T
+        return verdict._replace(trust=trust, belief=belief)
+
+    def _support(
+        self, thresholds: Thresholds, verdict: Verdict, evidence: Evidence
+    ) -> tuple[Float[Array, "S B"], Verdict]:
+        """Log likelihood of each subset, and the verdict with what they saw."""
+        t, means = thresholds, evidence.means
+        now = expectation(t.bank, evidence.seen, t.present)
+        past = closeness(means, evidence.predicted, t.past)
+        past = past - expectation(t.bank, evidence.predicted, t.past)
+        present = closeness(means, evidence.seen, t.present) - now
+        others = jnp.take_along_axis(present, np.maximum(self._others, 0)[..., None], 1)
+        honest = jnp.where((self._others >= 0)[..., None], (past + others) / 2, past)
+        stale = closeness(means, verdict.seen, t.present) - verdict.ratio
+        stale = jax.nn.logsumexp(stale, 0) - jnp.log(PAST)
+        lies = jnp.logaddexp(jnp.log(1 - STALE), jnp.log(STALE) + stale)
+        again = jnp.where(
+            evidence.repeated,
+            jnp.log(REPEATS / t.repeats)[:, None],
+            jnp.log((1 - REPEATS) / (1 - t.repeats))[:, None],
+        )
+        lies = TEMPER * lies + again[:, None]
+        support = jnp.where(self.hypotheses.T[..., None], TEMPER * honest, lies)
+        support = jnp.where(evidence.delivered[:, None], support, 0.0).sum(0)
+
+        def pushed(new, old):
+            return jnp.concatenate([new[None], old[:-1]])
+
+        seen, ratio = pushed(evidence.seen, verdict.seen), pushed(now, verdict.ratio)
+        return support, verdict._replace(seen=seen, ratio=ratio)
