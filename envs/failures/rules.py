@@ -231,21 +231,25 @@ def stationary_segments(
 
 
 def require(condition: bool, field: str, value: Any, right: str) -> None:
+    """Raises a ValueError that names a rule's field, its value and what would be right."""
     if not condition:
         raise ValueError(f"{field} is {value!r}; it must be {right}")
 
 
 def require_int(rule: Rule, field: str, least: int) -> None:
+    """Requires an integer of at least ``least``."""
     value = getattr(rule, field)
     good = isinstance(value, int) and not isinstance(value, bool) and value >= least
     require(good, field, value, f"an integer of at least {least}")
 
 
 def require_fraction(rule: Rule, field: str, *, one: bool = True) -> None:
+    """Requires a number from 0 on and below 1, or up to 1."""
     value = getattr(rule, field)
     good = is_number(value) and (0 <= value < 1 or (one and value == 1))
     require(good, field, value, "in [0, 1]" if one else "in [0, 1)")
 
 
 def is_number(value: Any) -> bool:
+    """Whether a value is a number; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

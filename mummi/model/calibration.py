@@ -15,6 +15,8 @@ BANK = 256
 """Healthy values of each sensor that the density ratio compares with."""
 FALSE_ALARMS = 1e-3
 """Share of healthy steps at which a sensor's trust is below its threshold, if that is below 1/2."""
+USUAL = 0.1
+"""Quantile of healthy log ratios above which a value is as good as any."""
 SCALES = 2.0 ** np.arange(-3, 12)
 """Candidates for the scale s of squared distances."""
 
@@ -38,13 +40,14 @@ def calibrate(
         raise ValueError("there are no healthy episodes to calibrate trust on")
     followed = _follow(judge, params, _side_by_side(judge, episodes))
     bank = _bank(judge, followed, seed)
-    past, present = (
-        _inverse_scales(bank, followed.means, g, followed.delivered)
-        for g in (followed.predicted, followed.seen)
-    )
+    measured = {}
+    for name, g in (("past", followed.predicted), ("present", followed.seen)):
+        inputs = (bank, followed.means, g, followed.delivered)
+        measured[name] = inverse = _inverse_scales(*inputs)
+        measured[f"{name}_level"] = _level(*inputs, inverse)
     repeats = (followed.repeated.sum((0, 2)) + 1.0) / (followed.delivered.sum((0, 2)) + 2.0)
     half = jnp.full(len(repeats), 0.5)
-    thresholds = Thresholds(bank=bank, past=past, present=present, repeats=repeats, least=half)
+    thresholds = Thresholds(bank=bank, repeats=repeats, least=half, **measured)
     trust = _judged(judge, thresholds, followed)
     healthy = jnp.where(followed.delivered, trust, jnp.nan)
     quantile = jnp.nanquantile(healthy, FALSE_ALARMS, (0, 2))
@@ -123,6 +126,19 @@ def _inverse_scales(bank, means, g, delivered) -> Float[Array, "M S"]:
 
     candidates = jnp.concatenate([jnp.zeros(1), 1 / SCALES])
     return candidates[jax.lax.map(likelihood, candidates).argmax(0)]
+
+
+@jax.jit
+def _level(bank, means, g, delivered, inverse) -> Float[Array, "M S"]:
+    """A low quantile of the log ratios of healthy values."""
+
+    def of_step(now):
+        means, g = now
+        return closeness(means, g, inverse) - expectation(bank, g, inverse)
+
+    ratios = jax.lax.map(of_step, (means, g))
+    ratios = jnp.where(delivered[:, :, None], ratios, jnp.nan)
+    return jnp.nanquantile(ratios, USUAL, (0, 3))
 
 
 @functools.partial(jax.jit, static_argnums=0)

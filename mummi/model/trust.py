@@ -41,7 +41,10 @@ STALE = 0.5
 """Probability that a liar says something of the recent past."""
 REPEATS = 0.1
 """Probability that a liar's value is the last one to the bit."""
-TEMPER = 0.25
+CREDIT = 2.0
+"""What a usual log ratio counts for. More counts no more, as a liar's own filter soon agrees with
+it; less counts by as much less."""
+TEMPER = 0.5
 """Weight of a step's evidence, for what a sensor says at neighbouring steps is much the same."""
 
 
@@ -53,6 +56,7 @@ class Thresholds(NamedTuple):
         past: 1 / s of the ratio under a subset's prediction from the past [M, S]; 0 where the
             prediction tells nothing of the sensor.
         present: 1 / s under what a subset sees now [M, S].
+        past_level, present_level: log ratios that are usual, a low quantile [M, S].
         repeats: probability that a healthy sensor's value is its last one to the bit [M].
         least: trust below which a sensor is distrusted [M].
     """
@@ -60,6 +64,8 @@ class Thresholds(NamedTuple):
     bank: Float[Array, "M N E"]
     past: Float[Array, "M S"]
     present: Float[Array, "M S"]
+    past_level: Float[Array, "M S"]
+    present_level: Float[Array, "M S"]
     repeats: Float[Array, " M"]
     least: Float[Array, " M"]
 
@@ -299,6 +305,10 @@ class Judge:
         past = closeness(means, evidence.predicted, t.past)
         past = past - expectation(t.bank, evidence.predicted, t.past)
         present = closeness(means, evidence.seen, t.present) - now
+        past, present = (
+            CREDIT + jnp.minimum(ratio - level[..., None], 0.0)
+            for ratio, level in ((past, t.past_level), (present, t.present_level))
+        )
         others = jnp.take_along_axis(present, np.maximum(self._others, 0)[..., None], 1)
         honest = jnp.where((self._others >= 0)[..., None], (past + others) / 2, past)
         stale = closeness(means, verdict.seen, t.present) - verdict.ratio

@@ -1,0 +1,149 @@
+"""Trust follows from evidence as derived by hand; where nothing is wrong it changes nothing."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from mummi.agent import Agent
+from mummi.model.calibration import calibrate
+from mummi.model.trust import (
+    LIES,
+    RECOVERS,
+    Judge,
+    closeness,
+    expectation,
+    subsets,
+    transitions,
+)
+from mummi.model.world_model import WorldModel
+from tests.support.small import (
+    ACTION_SIZE,
+    MODALITIES,
+    draw_value,
+    random_like,
+    small_config,
+)
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+KEY = jax.random.PRNGKey(3)
+STEPS = 30
+
+
+def episode(seed: int) -> dict:
+    random = np.random.default_rng(seed)
+    return {
+        "values": {m.name: draw_value(random, m, (STEPS,)) for m in MODALITIES},
+        "available": {m.name: random.random(STEPS) > 0.2 for m in MODALITIES},
+        "action": random.uniform(-1, 1, (STEPS, ACTION_SIZE)).astype(np.float32),
+    }
+
+
+@pytest.fixture(scope="module")
+def agent(quick_compile):
+    return Agent(small_config("laptop"), MODALITIES, ACTION_SIZE)
+
+
+@pytest.fixture(scope="module")
+def state(agent):
+    return random_like(jax.eval_shape(agent.init, 0))
+
+
+@pytest.fixture(scope="module")
+def thresholds(agent, state):
+    return calibrate(Judge(agent.model), state.model, [episode(n) for n in range(3)], seed=0)
+
+
+def test_every_subset_of_a_few_sensors_is_a_hypothesis_and_the_last_is_that_all_are_honest():
+    assert {tuple(row) for row in subsets([True] * 3)} == set(
+        itertools.product([False, True], repeat=3)
+    )
+    told = subsets([True, False, True])
+    assert told.shape == (4, 3) and told[:, 1].all() and told[-1].all()
+    many = subsets([True] * 6)
+    assert {int(row.sum()) for row in many} == {0, 1, 4, 5, 6} and many[-1].all()
+
+
+def test_sensors_begin_and_cease_to_lie_independently():
+    rows = subsets([True] * 2)
+    chance = np.exp(transitions(rows))
+    np.testing.assert_allclose(chance.sum(1), 1)
+    both, none = 3, 0
+    assert rows[both].all() and not rows[none].any()
+    np.testing.assert_allclose(chance[both, none], LIES**2)
+    np.testing.assert_allclose(chance[none, both], RECOVERS**2)
+    np.testing.assert_allclose(chance[both, both], (1 - LIES) ** 2)
+
+
+def test_the_density_ratio_is_that_of_a_loop():
+    random = np.random.default_rng(0)
+    bank, means, g = (random.normal(size=s) for s in ((2, 5, 3), (2, 4, 3), (3, 4, 3)))
+    inverse = random.random((2, 3))
+    ratio = closeness(*map(jnp.asarray, (means, g, inverse)))
+    ratio = ratio - expectation(*map(jnp.asarray, (bank, g, inverse)))
+    for m, s, b in itertools.product(range(2), range(3), range(4)):
+        own = -inverse[m, s] * np.square(means[m, b] - g[s, b]).sum()
+        others = -inverse[m, s] * np.square(bank[m] - g[s, b]).sum(-1)
+        expected = own - (logsumexp(others) - np.log(5))
+        np.testing.assert_allclose(ratio[m, s, b], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_thresholds_are_those_of_healthy_data(thresholds):
+    count = 2 ** len(MODALITIES)
+    assert thresholds.past.shape == thresholds.present.shape == (len(MODALITIES), count)
+    assert all(np.isfinite(x).all() for x in thresholds)
+    assert (thresholds.past >= 0).all() and (thresholds.least <= 0.5).all()
+    # No value of these repeats, and a rate of nothing is not certain.
+    assert (thresholds.repeats > 0).all() and (thresholds.repeats < 0.1).all()
+
+
+def test_what_never_delivers_cannot_be_calibrated(agent, state):
+    silent = episode(0)
+    silent["available"]["depth"] = np.zeros(STEPS, bool)
+    with pytest.raises(ValueError, match="'depth' never delivers"):
+        calibrate(Judge(agent.model), state.model, [silent], seed=0)
+    with pytest.raises(ValueError, match="no healthy episodes"):
+        calibrate(Judge(agent.model), state.model, [], seed=0)
+
+
+@pytest.mark.parametrize("method", ["dreamer", "cvrl", "mssm_e"])
+def test_trust_needs_experts_and_their_density_ratio(method):
+    model = WorldModel(small_config("laptop", method).model, MODALITIES, ACTION_SIZE, method)
+    with pytest.raises(ValueError, match="product of experts and InfoNCE"):
+        Judge(model)
+
+
+def play(agent, state, recorded, freeze=None):
+    """Actions along a recorded episode of one robot, and trust [T, M]."""
+    carry, actions, trust, held = agent.start(1), [], [], None
+    for t in range(STEPS):
+        values = {name: rows[t : t + 1] for name, rows in recorded["values"].items()}
+        available = {name: np.ones(1, bool) for name in values}
+        if freeze is not None and t >= 5:
+            held = values[freeze] if held is None else held
+            values[freeze] = held
+        first = np.array([t == 0])
+        action, carry = agent.act(state, carry, values, available, first, KEY, explore=False)
+        actions.append(np.asarray(action[0]))
+        trust.append(None if carry.verdict is None else np.asarray(carry.verdict.trust[:, 0]))
+    return np.stack(actions), trust
+
+
+def test_an_agent_that_distrusts_nobody_acts_as_one_without_trust(agent, state, thresholds):
+    recorded = episode(7)
+    plain, none = play(agent, state, recorded)
+    lenient = thresholds._replace(least=jnp.zeros(len(MODALITIES)))
+    careful, trust = play(agent.trusting(lenient), state, recorded)
+    assert none == [None] * STEPS
+    np.testing.assert_allclose(careful, plain, rtol=1e-5, atol=1e-6)
+    assert all(((x >= 0) & (x <= 1 + 1e-6)).all() for x in trust)
+
+
+def test_a_frozen_sensor_is_found_by_its_repeats_and_the_others_stay(agent, state, thresholds):
+    _, trust = play(agent.trusting(thresholds), state, episode(8), freeze="depth")
+    assert trust[4][1] > 0.5 and trust[-1][1] < 0.05
+    assert trust[-1][0] > 0.5 and trust[-1][2] > 0.5
