@@ -97,8 +97,8 @@ class Drift(Distortion):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Blur(Distortion):
-    """Blurred by a Gaussian whose standard deviation is a share ``size`` of the width."""
+class Sized(Distortion):
+    """A distortion of pictures that has a ``size``, a share of their width."""
 
     size: float
     kinds: ClassVar[tuple[Kind, ...]] = PICTURES
@@ -106,6 +106,11 @@ class Blur(Distortion):
     def __post_init__(self):
         super().__post_init__()
         require_fraction(self, "size")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Blur(Sized):
+    """Blurred by a Gaussian whose standard deviation is a share ``size`` of the width."""
 
     def distortion(self, modality: Modality, random: np.random.Generator) -> Distort:
         sigma = self.size * modality.shape[1]
@@ -113,18 +118,11 @@ class Blur(Distortion):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Glare(Distortion):
+class Glare(Sized):
     """A light at a random place outshines all around it, up to a share ``size`` of the width.
 
     A depth camera sees nothing there.
     """
-
-    size: float
-    kinds: ClassVar[tuple[Kind, ...]] = PICTURES
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_fraction(self, "size")
 
     def distortion(self, modality: Modality, random: np.random.Generator) -> Distort:
         height, width, _ = modality.shape
@@ -137,20 +135,17 @@ class Glare(Distortion):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Patch(Distortion):
+class Patch(Sized):
     """Dirt on the lens: an opaque square at a random place, its side a share ``size`` of the width.
 
     With ``moves`` it wanders by up to a tenth of its side a step, as something that hangs before
     the camera. A depth camera takes it for something right before it, at distance 0.
     """
 
-    size: float
     moves: bool = False
-    kinds: ClassVar[tuple[Kind, ...]] = PICTURES
 
     def __post_init__(self):
         super().__post_init__()
-        require_fraction(self, "size")
         require(isinstance(self.moves, bool), "moves", self.moves, "true or false")
 
     def distortion(self, modality: Modality, random: np.random.Generator) -> Distort:
