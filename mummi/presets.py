@@ -89,11 +89,24 @@ _WIPING_MODEL = {"reward_weight": 2.0}
 _WIPING_BEHAVIOR = {"exploration_options": 0.0}
 
 
+# Of Natural MuJoCo: there a depth of 1 means that nothing is there.
+_NATURAL_MODEL = {"depth_input": "silhouette"}
+_NATURAL = ("walker", "finger", "cup")
+
+
 def _robust(task: str) -> tuple[dict, dict]:
     """Options of world model and behaviour that were measured to be needed, and for the task."""
-    if task.removeprefix("dmc_") == "table_wiping":
+    task = task.removeprefix("dmc_")
+    if task == "table_wiping":
         return _ROBUST_MODEL | _WIPING_MODEL, _ROBUST_BEHAVIOR | _WIPING_BEHAVIOR
+    if task.startswith(_NATURAL):
+        return _ROBUST_MODEL | _NATURAL_MODEL, _ROBUST_BEHAVIOR
     return _ROBUST_MODEL, _ROBUST_BEHAVIOR
+
+
+def _recent(task: str) -> float:
+    """Share of a batch from the newest steps, where it was measured to be needed."""
+    return 0.5 if task.removeprefix("dmc_").startswith(_NATURAL) else 0.0
 
 
 def modern(task: str) -> Config:
@@ -105,14 +118,15 @@ def modern(task: str) -> Config:
         model=replace(config.model, **model, reward_scale=1 / config.time_unit),
         behavior=replace(config.behavior, **behavior),
         mpc=MPCConfig("none"),
+        recent_share=_recent(task),
     )
 
 
 def laptop(task: str) -> Config:
-    """Learns on two CPU cores: 32x32 patches, small networks, bounded actor, slow critic."""
+    """Learns in an hour of a CPU core: small pictures and networks, bounded actor, slow critic."""
     robust_model, robust_behavior = _robust(task)
     task = task.removeprefix("dmc_")
-    walker = task.startswith("walker")
+    walker, natural = task.startswith("walker"), task.startswith(_NATURAL)
     libero = task.startswith("libero")
     repeat = 4 if walker else 1 if libero else 2
     # At 32 pixels the ball and a piece of dirt are one or two pixels and often between them.
@@ -145,12 +159,13 @@ def laptop(task: str) -> Config:
         actor_layers=3,
         value_layers=3,
         units=128,
-        actor_rate=3e-4,
-        value_rate=5e-4,
+        actor_rate=1e-3 if natural else 3e-4,
+        value_rate=1.5e-3 if natural else 5e-4,
         **robust_behavior,
     )
     return Config(
-        steps=400_000,
+        # An hour of one core.
+        steps=800_000 if walker else 500_000 if natural else 400_000,
         image_size=image_size,
         action_repeat=repeat,
         time_unit=repeat,
@@ -158,6 +173,7 @@ def laptop(task: str) -> Config:
         updates_per_1000=40.0 if walker else 60.0,
         batch_size=16,
         batch_length=24,
+        recent_share=_recent(task),
         evaluate_every=50_000,
         model=model,
         behavior=behavior,
