@@ -16,8 +16,9 @@ from experiments.benchmarks.stages import stage_costs
 from experiments.command_line import explain
 from experiments.evaluation.conditions import Condition
 from experiments.evaluation.diagnosis import diagnose
-from experiments.evaluation.playing import Stage, Trained, play
+from experiments.evaluation.playing import Stage, play
 from experiments.evaluation.rollout import episode_numbers, write_json
+from experiments.evaluation.trained import Trained
 from mummi.imitation.record import is_imitation
 from mummi.runs import record as run
 

@@ -2,19 +2,23 @@
 
 import dataclasses
 import pathlib
+from typing import Literal
 
 import numpy as np
 import tyro
 from rich.console import Console
 
 from experiments.command_line import explain
+from experiments.evaluation import faults
 from experiments.evaluation.agreement import agreement, show
-from experiments.evaluation.conditions import CONTROL, conditions
-from experiments.evaluation.playing import Stage, Trained, play
+from experiments.evaluation.conditions import CONTROL, Condition, conditions, require_distinct
+from experiments.evaluation.playing import Stage, play
 from experiments.evaluation.result import Result
-from experiments.evaluation.rollout import episode_numbers
+from experiments.evaluation.rollout import episode_numbers, write_json
 from experiments.evaluation.saved import Files
 from experiments.evaluation.summary import table
+from experiments.evaluation.trained import Trained
+from experiments.evaluation.trust import measured
 from experiments.evaluation.video import FRAMES_PER_SECOND
 from mummi.runs import record as run
 from mummi.runs.logger import write_video
@@ -36,6 +40,13 @@ class Arguments:
             nothing is removed, on LIBERO each camera and both.
         drop_missing: sensor dropout scripts of what is left, a row of each --drop for each.
         episodes: episodes of each row, a count or FIRST:END; 30 is 0:30, and 5:8 is 5, 6 and 7.
+        trust: leave out sensors that lie. The thresholds of a checkpoint are measured the first
+            time, on healthy episodes of their own, and kept in LOGDIR/trust.
+        missing_as_zeros: deliver what is missing as zeros, as if it were there: the control of
+            masks.
+        faults: standard adds every fault of every sensor that can lie, each announced, unannounced,
+            and unannounced with trust; writes faults/severity-N.json and a picture.
+        severity: of the faults, 1 (mild) to 3.
         video: write a video of the first episode of each row.
         random: add the row of the random policy.
         expert: add the row of the task's scripted expert, which knows the true state.
@@ -53,6 +64,10 @@ class Arguments:
     drop: tuple[str, ...] | None = None
     drop_missing: tuple[str, ...] = ("none",)
     episodes: int | str = 30
+    trust: Literal["on", "off"] = "off"
+    missing_as_zeros: bool = False
+    faults: Literal["none", "standard"] = "none"
+    severity: int = 2
     video: bool = False
     random: bool = False
     expert: bool = False
@@ -84,15 +99,15 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     if arguments.background is not None:
         config = dataclasses.replace(config, background=arguments.background)
     seed = config.seed if arguments.seed is None else arguments.seed
-    rows = conditions(
-        record,
-        arguments.missing,
-        arguments.drop,
-        arguments.drop_missing,
-        random=arguments.random,
-        expert=arguments.expert,
-    )
-    trained = Trained.load(logdir, record)
+    trained, console = Trained.load(logdir, record), Console()
+    asked, lies = asked_rows(arguments, record), asked_faults(arguments, record)
+    judged = bool(lies) and trained.can_trust(console)
+    rows = list(dict.fromkeys([*asked, *(faults.conditions(lies, judged) if lies else [])]))
+    require_distinct(rows)
+    careful = trained
+    if any(row.trust for row in rows):
+        found = measured(trained, record.config, logdir, arguments.envs, console)
+        careful = trained.trusting(found)
     common = {
         "task": config.task,
         "method": config.method,
@@ -101,19 +116,20 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
         "step": trained.step,
         "background": config.background,
     }
-    files, console = Files(out, common), Console()
-    held = {row: files.held(row).numbers for row in rows}
+    files = Files(out, common)
+    held = {row: files.held(row) for row in rows}
     results, decoded = {}, {}
     with Stage(config, min(arguments.envs, len(numbers)), seed) as stage:
         for row in stage.order(rows):
-            lacking = [n for n in numbers if not (arguments.keep and n in held[row])]
+            lacking = [n for n in numbers if not (arguments.keep and n in held[row].numbers)]
             if not lacking:
                 continue
             decodes = arguments.agreement and not trained.imitates and row.name == CONTROL
             options = {"video": arguments.video, "record": decodes}
-            outcome = play(trained, stage, row, lacking, console, **options)
+            who = careful if row.trust else trained
+            outcome = play(who, stage, row, lacking, console, **options)
             more = {"measures": outcome.measures} if trained.imitates else {}
-            results[row.name] = files.save(row, outcome.result, **more)
+            results[row.name] = held[row] = files.save(row, outcome.result, **more)
             console.print(f"{row.name}: {results[row.name].mean:.4g}")
             if outcome.frames:
                 path = out / "videos" / f"evaluation-{row.file}.mp4"
@@ -124,12 +140,55 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
                 files.save_agreement(decoded, len(outcome.recording.episodes()))
     results = {row.name: results[row.name] for row in rows if row.name in results}
     differences = files.compare()
-    if results:
-        named = {row.name: differences[row.file] for row in rows if row.file in differences}
-        console.print(table(config, trained.step, results, named))
+    if shown := {row.name: results[row.name] for row in asked if row.name in results}:
+        named = {row.name: differences[row.file] for row in asked if row.file in differences}
+        console.print(table(config, trained.step, shown, named))
     if decoded:
         console.print(show(decoded))
+    if lies:
+        found = faults.report(lies, held, judged)
+        benchmark = out / "faults" / f"severity-{arguments.severity}"
+        title = f"{config.task}, {config.method}, seed {config.seed}, step {trained.step}, "
+        title += f"severity {arguments.severity}"
+        write_json(benchmark.with_suffix(".json"), common | found)
+        faults.picture(found, title, benchmark.with_suffix(".png"))
+        console.print(faults.table(found, title))
+        console.print(f"picture: {benchmark.with_suffix('.png')}")
     return results
+
+
+def asked_rows(arguments: Arguments, record: run.Run) -> list[Condition]:
+    """The conditions that are asked for beside the faults.
+
+    Raises:
+        ValueError: nothing is asked for, or a sensor that is unknown or cannot fail.
+    """
+    missing, drop = arguments.missing, arguments.drop
+    if arguments.faults != "none":
+        # Nothing else is usual beside these.
+        missing, drop = missing or (), drop or ()
+    rows = conditions(
+        record,
+        missing,
+        drop,
+        arguments.drop_missing,
+        random=arguments.random,
+        expert=arguments.expert,
+        trust=arguments.trust == "on",
+        as_zeros=arguments.missing_as_zeros,
+    )
+    if not rows and arguments.faults == "none":
+        raise ValueError(
+            "nothing to evaluate: give --missing, --drop, --faults, --random or --expert"
+        )
+    return rows
+
+
+def asked_faults(arguments: Arguments, record: run.Run) -> list[faults.Fault]:
+    """The faults that are asked for."""
+    if arguments.faults == "none":
+        return []
+    return faults.faults(record.modalities, arguments.severity)
 
 
 def main(arguments: list[str] | None = None) -> None:

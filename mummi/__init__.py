@@ -1,16 +1,22 @@
 """MuMMI: multi-modal world models that go on working when sensors fail."""
 
 
-def load_policy(logdir, *, seed: int = 0):
+def load_policy(logdir, *, seed: int = 0, trust: bool = False):
     """The trained agent or action head of a run, ready for somebody's own loop.
 
     Args:
         logdir: folder of a run of ``experiments.train`` or ``experiments.imitate``.
         seed: seed of what is drawn when acting.
+        trust: leave out sensors that lie, by the thresholds that ``experiments.evaluate --trust
+            on`` has measured for its last checkpoint.
 
     Returns:
         A ``mummi.policy.Policy``: ``policy.reset()``, ``action = policy(values, available)``,
-        ``policy.modalities``.
+        ``policy.modalities``, and ``policy.trust``, how far each sensor was believed.
+
+    Raises:
+        FileNotFoundError: there is no run, or it has no checkpoint yet, or no thresholds.
+        ValueError: trust in a run whose sensors nothing can be held against.
     """
     # The environments' workers import this package for Modality alone, without JAX.
     from mummi.imitation.pilot import load_pilot
@@ -18,8 +24,8 @@ def load_policy(logdir, *, seed: int = 0):
     from mummi.policy import Policy
 
     if is_imitation(logdir):
-        return Policy(load_pilot(logdir)[0], None, seed)
-    return Policy.load(logdir, seed=seed)
+        return Policy(load_pilot(logdir, trust=trust)[0], None, seed)
+    return Policy.load(logdir, seed=seed, trust=trust)
 
 
 def train(config, environments, evaluate=None, script=None):

@@ -11,16 +11,20 @@ from jaxtyping import Array
 
 from mummi.agent import Agent, Parameters
 from mummi.modality import Modality, is_finite
+from mummi.model.trust import Thresholds
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.record import load
+from mummi.runs.thresholds import load as load_thresholds
 
 
 @runtime_checkable
 class Acting(Protocol):
-    """What a ``Policy`` needs of an agent; ``start`` and ``act`` as of ``Agent``."""
+    """What a ``Policy`` needs of an agent; methods as of ``Agent``. Carries have a ``verdict``."""
 
     modalities: tuple[Modality, ...]
     action_size: int
+
+    def trusting(self, thresholds: Thresholds) -> "Acting": ...
 
     def start(self, batch: int): ...
 
@@ -45,16 +49,25 @@ class Policy:
         self.reset()
 
     @classmethod
-    def load(cls, logdir, *, seed: int = 0) -> "Policy":
+    def load(cls, logdir, *, seed: int = 0, trust: bool = False) -> "Policy":
         """The last checkpoint of a run.
 
+        Args:
+            logdir: folder of the run.
+            seed: of what is drawn when acting.
+            trust: leave out sensors that lie.
+
         Raises:
-            FileNotFoundError: there is no run, or it has no checkpoint yet.
+            FileNotFoundError: there is no run, or it has no checkpoint yet, or no thresholds.
+            ValueError: trust in an agent whose sensors nothing can be held against.
         """
         run = load(logdir)
         agent = Agent(run.config, run.modalities, run.action_size)
         checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
-        state, _ = checkpointer.restore(jax.eval_shape(agent.init, 0))
+        state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
+        if trust:
+            arrays = load_thresholds(logdir, meta["step"], run.modalities)
+            agent = agent.trusting(Thresholds(**arrays))
         parameters = Parameters(model=state.model, actor=state.actor, critic=state.critic)
         return cls(agent, parameters, seed)
 
@@ -62,6 +75,19 @@ class Policy:
         """Forgets the past: call at the start of each episode."""
         self._carry = self._agent.start(1)
         self._first = True
+
+    @property
+    def trust(self) -> dict[str, float]:
+        """Trust in each sensor at the last step, in [0, 1]; below 1/2 it was left out.
+
+        Without ``trust=True`` every sensor that delivers is believed: all are 1. So they are before
+        the first step.
+        """
+        verdict = self._carry.verdict
+        if verdict is None:
+            return {m.name: 1.0 for m in self.modalities}
+        rows = zip(self.modalities, np.asarray(verdict.trust[:, 0]), strict=True)
+        return {m.name: float(trust) for m, trust in rows}
 
     def __call__(
         self, values: Mapping[str, np.ndarray], available: Mapping[str, bool] | None = None

@@ -34,6 +34,8 @@ class Rule(abc.ABC):
 
     kinds: ClassVar[tuple[Kind, ...]] = get_args(Kind)
     """Kinds of modality that can fail in this way."""
+    lies: ClassVar[bool] = True
+    """Whether the sensor is wrong and says that it works; if not, it says that it is missing."""
 
     def __post_init__(self):
         names = (self.modality,) if isinstance(self.modality, str) else self.modality
@@ -124,6 +126,8 @@ class Bounded(Rule):
 class Segments(Bounded):
     """Missing for random segments, a fraction ``rate`` in [0, 1) of the steps; stationary."""
 
+    lies: ClassVar[bool] = False
+
     rate: float
     max_length: int = MAX_LENGTH
 
@@ -140,6 +144,8 @@ class Segments(Bounded):
 class Published(Bounded):
     """Missing for random segments, each begun with ``probability``; starts with a good sensor."""
 
+    lies: ClassVar[bool] = False
+
     probability: float
     max_length: int = MAX_LENGTH
 
@@ -155,6 +161,8 @@ class Published(Bounded):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lost(Rule):
     """Missing for good from step ``at`` on; 0 is from the reset on."""
+
+    lies: ClassVar[bool] = False
 
     at: int
 
@@ -173,6 +181,8 @@ class Flicker(Bounded):
 
     Regularly means delivered on the first round(duty * period) steps of every ``period`` steps.
     """
+
+    lies: ClassVar[bool] = False
 
     probability: float | None = None
     period: int | None = None

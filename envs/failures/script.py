@@ -83,6 +83,11 @@ class Script:
     name: str
     rules: tuple[Rule, ...] = ()
 
+    @property
+    def lies(self) -> bool:
+        """Whether it has rules by which a sensor is wrong and says that it works."""
+        return any(rule.lies for rule in self.rules)
+
     def to_dict(self) -> dict[str, Any]:
         """The script as strings, numbers, lists and dicts, as it would stand in a YAML file."""
         return {"name": self.name, "rules": [_rule_to_dict(rule) for rule in self.rules]}

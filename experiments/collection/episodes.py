@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from envs.processes.parallel import Batch, ParallelEnvironments
-from experiments.evaluation.rollout import Act
+from experiments.evaluation.actors import Act
 from mummi.config import Config
 from mummi.imitation.demonstrations import Demonstration
 from mummi.imitation.latents import usable

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from envs.processes.parallel import ParallelEnvironments
-from experiments.evaluation.rollout import Act, agent_actor, expert_actor
+from experiments.evaluation.actors import Act, AgentActor, expert_actor
 from mummi.agent import Agent
 from mummi.config import Config
 from mummi.imitation.pilot import load_pilot
@@ -72,4 +72,4 @@ class Policy:
                     f"{self.label} was trained with {name} {needed}, and these environments have "
                     f"{given}: give the --preset, --image-size, --action-repeat and --env it had"
                 )
-        return agent_actor(self._agent, self._state, len(environments), self._seed)
+        return AgentActor(self._agent, self._state, len(environments), self._seed)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from envs.processes.parallel import Batch, ParallelEnvironments
 from experiments.evaluation import probe
-from experiments.evaluation.rollout import Act, Numbers
+from experiments.evaluation.actors import Act, Numbers
 from mummi.agent import Agent
 from mummi.model.world_model import WorldModel
 
@@ -31,11 +31,13 @@ class Recording:
     Args:
         act: chooses the actions.
         environments: the environments that it acts in.
+        truth: also keep the physical state, and only steps that have one.
     """
 
-    def __init__(self, act: Act, environments: ParallelEnvironments):
+    def __init__(self, act: Act, environments: ParallelEnvironments, truth: bool = True):
         self._act = act
         self._environments = environments
+        self._truth = truth
         self._steps: dict[int, list[dict]] = {}
 
     def __call__(self, batch: Batch, numbers: Numbers) -> np.ndarray:
@@ -46,24 +48,24 @@ class Recording:
             if number in self._steps or len(self._steps) < LIMIT:
                 self._steps[number] = []  # also where a lost worker begins it anew
         kept = [k for k, number in enumerate(numbers) if number in self._steps]
-        truth = self._environments.truth() if kept else []
+        truth = self._environments.truth() if kept and self._truth else [None] * len(numbers)
         actions = self._act(batch, numbers)
         for k in kept:
-            if truth[k] is not None:
-                step = {
-                    "values": {name: value[k] for name, value in batch.values.items()},
-                    "available": {name: flags[k] for name, flags in batch.available.items()},
-                    "action": actions[k],
-                    "reward": batch.reward[k],
-                    "truth": truth[k],
-                }
-                self._steps[numbers[k]].append(step)
+            if self._truth and truth[k] is None:
+                continue
+            step = {
+                "values": {name: value[k] for name, value in batch.values.items()},
+                "available": {name: flags[k] for name, flags in batch.available.items()},
+                "action": actions[k],
+                "reward": batch.reward[k],
+            }
+            self._steps[numbers[k]].append(step | ({"truth": truth[k]} if self._truth else {}))
         return actions
 
     def episodes(self) -> list[dict]:
         """Recorded episodes in the order of their numbers, each as arrays [T, ...]: ``values`` and
         ``available`` by modality, ``action`` (taken at that step), ``reward`` (that came with it),
-        ``truth`` by name.
+        ``truth`` by name, if that is kept.
 
         The last step of an episode, at which nothing is done, is not recorded.
 

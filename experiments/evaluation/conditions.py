@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from envs.failures.script import load_script
+from envs.failures.script import Script, load_script
 from mummi.modality import require_can_fail
 from mummi.runs.record import Run
 
@@ -24,15 +24,19 @@ class Condition(NamedTuple):
 
     Attributes:
         name: in the table.
-        missing: script of sensor dropout, by name or file.
+        missing: script of sensor failures, itself or by name or file.
         hidden: sensors removed entirely.
         policy: who acts.
+        trust: the agent leaves out sensors that lie.
+        as_zeros: what is missing is delivered as zeros, as if it were there.
     """
 
     name: str
-    missing: str
+    missing: str | Script
     hidden: tuple[str, ...] = ()
     policy: Literal["agent", "random", "expert"] = "agent"
+    trust: bool = False
+    as_zeros: bool = False
 
     @property
     def file(self) -> str:
@@ -45,7 +49,18 @@ class Condition(NamedTuple):
             "method": common["method"] if self.policy == "agent" else self.policy,
             "script": load_script(self.missing).to_dict(),
             "dropped": list(self.hidden),
+            # Without them a file says what those of before these options say.
+            **({"trust": True} if self.trust else {}),
+            **({"missing_as_zeros": True} if self.as_zeros else {}),
         }
+
+    def trusting(self) -> "Condition":
+        """The same with trust."""
+        return self._replace(name=f"{self.name}; trust", trust=True)
+
+    def blackened(self) -> "Condition":
+        """The same with what is missing as zeros."""
+        return self._replace(name=f"{self.name}; as zeros", as_zeros=True)
 
 
 def usual(record: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -64,11 +79,13 @@ def conditions(
     *,
     random: bool = False,
     expert: bool = False,
+    trust: bool = False,
+    as_zeros: bool = False,
 ) -> list[Condition]:
     """The rows that are asked of a run; arguments as of the command, None for what is usual.
 
     Raises:
-        ValueError: a modality that is unknown or cannot fail, no row, or two rows of one name.
+        ValueError: a modality that is unknown or cannot fail.
     """
     rows = [Condition("random policy", "none", policy="random")] * random
     rows += [Condition("scripted expert", "none", policy="expert")] * expert
@@ -81,10 +98,16 @@ def conditions(
         for script in drop_missing:
             name = condition_name(hidden, load_script(script).name)
             rows.append(Condition(name, script, hidden))
-    if not rows:
-        raise ValueError("nothing to evaluate: give --missing, --drop, --random or --expert")
+    if as_zeros:
+        rows = [row.blackened() if row.policy == "agent" else row for row in rows]
+    if trust:
+        rows = [row.trusting() if row.policy == "agent" else row for row in rows]
+    return rows
+
+
+def require_distinct(rows: Sequence[Condition]) -> None:
+    """Raises a ValueError for two rows of one name."""
     files = [row.file for row in rows]
     for row in rows:
         if files.count(row.file) > 1:
             raise ValueError(f"two rows are named {row.name!r}; name each script and sensor once")
-    return rows

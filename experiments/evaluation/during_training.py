@@ -1,8 +1,9 @@
 """Evaluation of an agent while it trains."""
 
+from experiments.evaluation.actors import AgentActor
 from experiments.evaluation.agreement import Recording, agreement
 from experiments.evaluation.diagnosis import diagnose, scalars
-from experiments.evaluation.rollout import agent_actor, evaluation_environments, rollout
+from experiments.evaluation.rollout import evaluation_environments, rollout
 from mummi.agent import Agent, Parameters
 from mummi.config import Config
 
@@ -32,7 +33,7 @@ class Evaluation:
         config = self._config
         count = max(1, min(config.envs, config.evaluate_episodes))
         with evaluation_environments(config, count, config.seed, config.missing) as environments:
-            act = agent_actor(agent, parameters, count, config.seed)
+            act = AgentActor(agent, parameters, count, config.seed)
             recording = Recording(act, environments)
             result = rollout(recording, environments, range(config.evaluate_episodes))
         scores = {"evaluation/return": result.mean, "evaluation/std": result.std}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from envs.processes.parallel import Batch
-from experiments.evaluation.rollout import Act, Numbers
+from experiments.evaluation.actors import Act, AgentActor, Numbers, asked
 from mummi.imitation import metrics
 
 WARM_UP = 3
@@ -30,17 +30,19 @@ class Measures:
             began = time.perf_counter()
             actions = act(batch, numbers)
             seconds = time.perf_counter() - began
-            robots = [k for k, number in enumerate(numbers) if number is not None]
+            robots = asked(numbers)
             self._seconds.append(seconds / len(robots))
             for k in robots:
                 if batch.is_first[k]:
                     self._actions[numbers[k]] = []
                 self._actions[numbers[k]].append(actions[k])
+                if isinstance(act, AgentActor):
+                    self._look(act.carries[k])
             return actions
 
         return timed
 
-    def look(self, carry: Any) -> None:
+    def _look(self, carry: Any) -> None:
         """Measures what a pilot remembers of one robot after an action: its chunk, if it is new."""
         plan = getattr(carry, "head", None)
         if hasattr(plan, "gap"):

@@ -1,71 +1,30 @@
 """Plays one condition of a run: who acts, in which environments, and what is kept of it."""
 
 import dataclasses
-import pathlib
 from collections.abc import Sequence
-from typing import Any
 
-import jax
 import numpy as np
 from rich.console import Console
 
 import envs
 from envs.processes.parallel import Batch, ParallelEnvironments
+from experiments.evaluation.actors import (
+    Act,
+    AgentActor,
+    Numbers,
+    asked,
+    expert_actor,
+    random_actor,
+)
 from experiments.evaluation.agreement import Recording
 from experiments.evaluation.conditions import Condition
 from experiments.evaluation.measures import Measures
 from experiments.evaluation.result import Result
-from experiments.evaluation.rollout import (
-    Act,
-    Numbers,
-    agent_actor,
-    evaluation_environments,
-    expert_actor,
-    random_actor,
-    rollout,
-)
-from experiments.evaluation.video import panels
-from mummi.agent import Agent
+from experiments.evaluation.rollout import evaluation_environments, rollout
+from experiments.evaluation.trained import Trained
+from experiments.evaluation.trust import Traces
+from experiments.evaluation.video import Film
 from mummi.config import Config
-from mummi.imitation import record as imitation
-from mummi.imitation.pilot import load_pilot
-from mummi.policy import Acting
-from mummi.runs.checkpoint import Checkpointer
-from mummi.runs.record import Run
-
-SCENE = 192
-"""Pixels of a side of the scene in a video."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """Who acts: the agent or action head of a run at its last checkpoint.
-
-    Attributes:
-        agent: an ``Agent``, or the ``Pilot`` of an action head.
-        parameters: of the agent; None of a pilot.
-        step: of the checkpoint.
-        imitates: whether it is a pilot.
-    """
-
-    agent: Acting
-    parameters: Any
-    step: int
-    imitates: bool
-
-    @classmethod
-    def load(cls, logdir: pathlib.Path, record: Run) -> "Trained":
-        """That of a run.
-
-        Raises:
-            FileNotFoundError: it has no checkpoint or no trained head yet.
-        """
-        if imitation.is_imitation(logdir):
-            pilot, step = load_pilot(logdir)
-            return cls(pilot, None, step, True)
-        agent = Agent(record.config, record.modalities, record.action_size)
-        state, meta = Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0))
-        return cls(agent, state, meta["step"], False)
 
 
 class Stage:
@@ -153,7 +112,7 @@ def play(
     """Plays episodes under one condition.
 
     Args:
-        trained: acts, where the condition has no policy of its own.
+        trained: acts, where the condition has no policy of its own; with trust where it wants that.
         stage: where.
         row: the condition.
         numbers: of the episodes.
@@ -161,38 +120,34 @@ def play(
         video: keep frames of the first episode.
         record: keep what ``agreement`` needs.
     """
-    frames, done = [], 0
+    done, traces, film, recording = 0, None, None, None
     with console.status(f"{row.name}: {len(numbers)} episodes") as status:
         environments, measures = stage.environments(row), Measures()
-        act = measures.timed(_actor(trained, row, environments, stage.seed, measures))
-        recording = Recording(act, environments) if record else None
+        actor = _actor(trained, row, environments, stage.seed)
+        act = measures.timed(actor)
+        if row.trust:
+            act = traces = Traces(act, actor, [m.name for m in environments.modalities])
+        if video:
+            act = film = Film(act, environments, numbers[0], traces)
+        if record:
+            act = recording = Recording(act, environments)
 
         def watch(batch: Batch, playing: Numbers) -> None:
             nonlocal done
-            done += sum(bool(batch.is_last[k]) for k, n in enumerate(playing) if n is not None)
+            done += sum(bool(batch.is_last[k]) for k in asked(playing))
             status.update(f"{row.name}: {done} of {len(numbers)} episodes")
-            # The first environment takes the first episode.
-            if video and playing[0] == numbers[0]:
-                if batch.is_first[0]:
-                    frames.clear()
-                scene = environments.render(SCENE)[0]
-                frames.append(panels(scene, batch, environments.modalities))
 
-        result = rollout(recording or act, environments, numbers, row.hidden, watch)
-    return Outcome(result, measures.to_dict(), frames, recording)
+        result = rollout(act, environments, numbers, row.hidden, watch)
+    if traces:
+        result = result.trusting(traces.trust)
+    return Outcome(result, measures.to_dict(), film.frames if film else [], recording)
 
 
-def _actor(
-    trained: Trained,
-    row: Condition,
-    environments: ParallelEnvironments,
-    seed: int,
-    measures: Measures,
-) -> Act:
+def _actor(trained: Trained, row: Condition, environments: ParallelEnvironments, seed: int) -> Act:
     """Who acts under a condition."""
     count = len(environments)
     if row.policy == "random":
         return random_actor(environments.action_size, count, seed)
     if row.policy == "expert":
         return expert_actor(environments)
-    return agent_actor(trained.agent, trained.parameters, count, seed, measures.look)
+    return AgentActor(trained.agent, trained.parameters, count, seed, row.as_zeros)

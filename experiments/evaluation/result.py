@@ -58,6 +58,8 @@ class Played:
         length: agent steps.
         missing: share of sensor readings that did not arrive.
         info: last value of each number of ``TimeStep.info``.
+        trust: in each sensor at each step, from 0 to 1, None where it did not deliver; empty of an
+            agent without trust.
     """
 
     number: int
@@ -65,6 +67,7 @@ class Played:
     length: int
     missing: float
     info: Mapping[str, float]
+    trust: Mapping[str, Sequence[float | None]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +140,16 @@ class Result:
             for task in sorted(tasks)
         }
 
+    @property
+    def trust(self) -> list[Mapping[str, Sequence[float | None]]]:
+        """Trust along each episode."""
+        return [episode.trust for episode in self.episodes]
+
+    def trusting(self, trust: Mapping[int, Mapping]) -> "Result":
+        """The same with the trust along each episode, by its number."""
+        rows = (dataclasses.replace(e, trust=trust[e.number]) for e in self.episodes)
+        return Result(tuple(rows))
+
     def merged(self, newer: "Result") -> "Result":
         """The episodes of both; of one that both have, that of ``newer``."""
         episodes = {episode.number: episode for episode in (*self.episodes, *newer.episodes)}
@@ -158,6 +171,7 @@ class Result:
             "lengths": self.lengths,
             "missing_of_each": self.missing,
             "info_of_each": self.info,
+            **({"trust_of_each": self.trust} if any(self.trust) else {}),
         }
 
     @classmethod
@@ -169,4 +183,5 @@ class Result:
         """
         names = ("numbers", "returns", "lengths", "missing_of_each", "info_of_each")
         columns = [content[name] for name in names]
+        columns.append(content.get("trust_of_each", [{}] * len(columns[0])))
         return cls(tuple(Played(*row) for row in zip(*columns, strict=True)))

@@ -5,26 +5,18 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
-import jax
 import numpy as np
 
 from envs.processes.parallel import Batch, ParallelEnvironments
+from experiments.evaluation.actors import Act, Numbers, asked
 from experiments.evaluation.result import Played, Result
 from mummi.config import Config
 from mummi.modality import require_can_fail
-from mummi.policy import Acting
 from mummi.runs.files import atomic
 
 EVALUATION = 1
 """Second entry of every evaluation seed; training seeds have 0 there."""
-
-Numbers = Sequence[int | None]
-"""Number of the episode that each of K environments plays; None where no action is asked for."""
-
-Act = Callable[[Batch, Numbers], np.ndarray]
-"""Actions [K, A] for one step of K environments; rows without a number mean nothing."""
 
 
 def episode_numbers(text: int | str) -> range:
@@ -42,75 +34,6 @@ def episode_numbers(text: int | str) -> range:
             "is the episodes 5, 6 and 7"
         )
     return range(int(start), int(stop))
-
-
-def agent_actor(
-    agent: Acting,
-    parameters: Any,
-    count: int,
-    seed: int,
-    look: Callable[[Any], None] | None = None,
-) -> Act:
-    """The mode of an agent for K robots, each acted for by a call of its own.
-
-    A call for several robots at once would round otherwise than one for each, and an episode would
-    depend on how many are played at a time.
-
-    Args:
-        agent: a trained agent, or the ``Pilot`` of an action head.
-        parameters: an AgentState, or any object with ``model``, ``actor`` and ``critic``; None of
-            a pilot.
-        count: K.
-        seed: of what is drawn; with the number of an episode it decides all draws in it.
-        look: called with what the agent remembers of a robot, after every action.
-    """
-    seed_key = jax.random.PRNGKey(seed)
-    keys, carries = [seed_key] * count, [None] * count
-
-    def act(batch: Batch, numbers: Numbers) -> np.ndarray:
-        actions = np.zeros((count, agent.action_size), np.float32)
-        for k in _asked(numbers):
-            if batch.is_first[k]:
-                keys[k] = jax.random.fold_in(seed_key, numbers[k])
-                carries[k] = agent.start(1)
-            values = {name: value[k : k + 1] for name, value in batch.values.items()}
-            available = {name: flags[k : k + 1] for name, flags in batch.available.items()}
-            seen = values, available, batch.is_first[k : k + 1]
-            action, carries[k] = agent.act(parameters, carries[k], *seen, keys[k], explore=False)
-            actions[k] = np.asarray(action)[0]
-            if look:
-                look(carries[k])
-        return actions
-
-    return act
-
-
-def random_actor(action_size: int, count: int, seed: int) -> Act:
-    """Uniform actions in [-1, 1]; seed and number of an episode decide those in it."""
-    streams = [np.random.default_rng(seed)] * count
-
-    def act(batch: Batch, numbers: Numbers) -> np.ndarray:
-        actions = np.zeros((count, action_size), np.float32)
-        for k in _asked(numbers):
-            if batch.is_first[k]:
-                streams[k] = np.random.default_rng((seed, numbers[k]))
-            actions[k] = streams[k].uniform(-1, 1, action_size)
-        return actions
-
-    return act
-
-
-def expert_actor(environments: ParallelEnvironments) -> Act:
-    """The task's scripted expert, which knows the true state of the environments.
-
-    Its first action raises a ValueError where the task has none.
-    """
-    return lambda batch, numbers: environments.expert_action()
-
-
-def _asked(numbers: Numbers) -> list[int]:
-    """Which robots are asked for an action."""
-    return [k for k, number in enumerate(numbers) if number is not None]
 
 
 def rollout(
@@ -146,25 +69,25 @@ def rollout(
     numbers = [following() for _ in range(count)]
     idle = np.zeros((count, environments.action_size), np.float32)
     batch = environments.reset(numbers)
-    while _asked(numbers):
+    while asked(numbers):
         available = {n: flags & (n not in hidden) for n, flags in batch.available.items()}
         batch = dataclasses.replace(batch, available=available)
         if watch:
             watch(batch, numbers)
         lost = 1.0 - np.mean(list(available.values()), 0)
-        for k in _asked(numbers):
+        for k in asked(numbers):
             if batch.is_first[k]:  # also where a lost worker begins the episode anew
                 running[k] = _Running()
             running[k].add(float(batch.reward[k]), float(lost[k]))
             if batch.is_last[k]:
                 played.append(running[k].end(numbers[k], batch.info[k]))
         going = [None if batch.is_last[k] else n for k, n in enumerate(numbers)]
-        actions = act(batch, going) if _asked(going) else idle
+        actions = act(batch, going) if asked(going) else idle
         # An environment without an episode goes on, and nobody looks.
         numbers = [
             following() if batch.is_last[k] and n is not None else n for k, n in enumerate(numbers)
         ]
-        if _asked(numbers):
+        if asked(numbers):
             batch = environments.step(actions, numbers)
     return Result(tuple(sorted(played, key=lambda episode: episode.number)))
 
@@ -208,15 +131,19 @@ def evaluation_environments(
     Each has a process of its own, also one alone: a simulator that fails costs an episode that is
     begun anew, and not the caller.
     """
-    settings = config.env | {
-        "image_size": config.image_size,
-        "background": config.background,
-        "action_repeat": config.action_repeat,
-    }
     return ParallelEnvironments(
         config.task,
         evaluation_seeds(seed, count),
         missing=missing,
         training=False,
-        **settings | changes,
+        **environment_settings(config) | changes,
     )
+
+
+def environment_settings(config: Config) -> dict:
+    """What a run's environments are made with, beside task, seed and what is missing."""
+    return config.env | {
+        "image_size": config.image_size,
+        "background": config.background,
+        "action_repeat": config.action_repeat,
+    }

@@ -1,11 +1,14 @@
-"""Evaluation videos: the scene beside what each sensor delivered, missing ones marked."""
+"""Evaluation videos: the scene beside what each sensor delivered, missing or distrusted marked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from envs.processes.parallel import Batch
+from envs.processes.parallel import Batch, ParallelEnvironments
+from experiments.evaluation.actors import Act, Numbers
+from experiments.evaluation.trust import Traces
 from mummi.modality import Modality
 
 FRAMES_PER_SECOND = 12
@@ -14,30 +17,77 @@ PANEL = 192
 """Height and width of a panel in pixels."""
 _CAPTION = 16
 _BAR = 8
-_MISSING = (200, 30, 30)
+_MISSING, _DISTRUSTED, _FINE = (200, 30, 30), (240, 160, 0), (0, 0, 0)
+_FRAME = 6
 _DONE, _LEFT = (90, 200, 90), (60, 60, 60)
 
 
-def panels(scene: np.ndarray, batch: Batch, modalities: Sequence[Modality], k: int = 0):
-    """One frame: the scene [H, W, 3] and a panel a sensor of environment ``k``; uint8.
+class Film:
+    """Acts as it is told to, and keeps the frames of one episode: use it as an ``Act``.
 
+    Args:
+        act: chooses the actions.
+        environments: the environments that it acts in.
+        number: of the episode, which the first environment plays.
+        traces: trust, framed in the video; None of an agent without.
+
+    Attributes:
+        frames: uint8 [H, W, 3] each; the last step, at which nothing is done, has none.
+    """
+
+    def __init__(
+        self,
+        act: Act,
+        environments: ParallelEnvironments,
+        number: int,
+        traces: Traces | None = None,
+    ):
+        self._act, self._environments = act, environments
+        self._number, self._traces = number, traces
+        self.frames: list[np.ndarray] = []
+
+    def __call__(self, batch: Batch, numbers: Numbers) -> np.ndarray:
+        """Actions [K, A] for one step of K environments."""
+        actions = self._act(batch, numbers)
+        if numbers[0] == self._number:
+            if batch.is_first[0]:
+                self.frames.clear()  # also where a lost worker begins it anew
+            scene = self._environments.render(PANEL)[0]
+            trust = self._traces.now(0) if self._traces else {}
+            self.frames.append(panels(scene, batch, self._environments.modalities, trust))
+        return actions
+
+
+def panels(
+    scene: np.ndarray,
+    batch: Batch,
+    modalities: Sequence[Modality],
+    trust: Mapping[str, float] = MappingProxyType({}),
+) -> np.ndarray:
+    """One frame: the scene [H, W, 3] and a panel a sensor of the first environment; uint8.
+
+    A missing sensor is crossed in red; one whose ``trust`` is below 1/2 is framed in amber.
     With a proportion ``wiped`` in ``info`` the scene's caption says it and a bar below shows it.
     """
     picture, caption = Image.fromarray(scene).resize((PANEL, PANEL)), "scene"
-    if (wiped := batch.info[k].get("wiped")) is not None:
+    if (wiped := batch.info[0].get("wiped")) is not None:
         caption = f"scene, {100 * wiped:.0f} % wiped"
         draw = ImageDraw.Draw(picture)
         draw.rectangle((0, PANEL - _BAR, PANEL, PANEL), _LEFT)
         if wiped:
             draw.rectangle((0, PANEL - _BAR, wiped * PANEL, PANEL), _DONE)
-    tiles = [_captioned(picture, caption, False)]
+    tiles = [_captioned(picture, caption, _FINE)]
     for modality in modalities:
-        missing = not batch.available[modality.name][k]
-        picture = _picture(modality, batch.values[modality.name][k])
+        missing = not batch.available[modality.name][0]
+        picture = _picture(modality, batch.values[modality.name][0])
+        caption, colour = modality.name, _FINE
         if missing:
-            picture = _crossed()
-        caption = f"{modality.name} missing" if missing else modality.name
-        tiles.append(_captioned(picture, caption, missing))
+            picture, caption, colour = _crossed(), f"{modality.name} missing", _MISSING
+        elif trust.get(modality.name, 1.0) < 0.5:
+            caption, colour = f"{modality.name} distrusted", _DISTRUSTED
+            frame = (0, 0, PANEL - 1, PANEL - 1)
+            ImageDraw.Draw(picture).rectangle(frame, outline=colour, width=_FRAME)
+        tiles.append(_captioned(picture, caption, colour))
     return np.concatenate(tiles, 1)
 
 
@@ -71,8 +121,8 @@ def _crossed() -> Image.Image:
     return picture
 
 
-def _captioned(picture: Image.Image, caption: str, alarm: bool) -> np.ndarray:
-    tile = Image.new("RGB", (PANEL, PANEL + _CAPTION), _MISSING if alarm else (0, 0, 0))
+def _captioned(picture: Image.Image, caption: str, colour: tuple[int, int, int]) -> np.ndarray:
+    tile = Image.new("RGB", (PANEL, PANEL + _CAPTION), colour)
     tile.paste(picture, (0, _CAPTION))
     ImageDraw.Draw(tile).text((4, 2), caption, (255, 255, 255))
     return np.asarray(tile)

@@ -1,5 +1,6 @@
 """What action heads see: demonstrations and robots through the frozen world model."""
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,6 +16,14 @@ from mummi.imitation.heads.head import Percept, Sizes, Trajectory
 from mummi.modality import Modality, is_finite
 from mummi.model.perception import Belief, Features
 from mummi.model.rssm import State
+from mummi.model.trust import Judge, Thresholds, Verdict
+
+
+class Followed(NamedTuple):
+    """What a filter remembers of B robots: latent states, and whom it trusts if it judges."""
+
+    state: State
+    verdict: Verdict | None
 
 
 class View(NamedTuple):
@@ -93,6 +102,10 @@ class Latents:
     Args:
         agent: its sizes and networks.
         model: parameters of its world model.
+
+    Attributes:
+        model, params: the world model and these parameters.
+        sizes: what a head reads.
     """
 
     def __init__(self, agent: Agent, model: dict):
@@ -100,29 +113,46 @@ class Latents:
         embeddings = {m.name: c.fused for m in agent.modalities}
         size = c.deter + c.stoch + agent.model.perception.size
         self.sizes = Sizes(agent.modalities, size, embeddings, agent.action_size)
-        self._model, self._params = agent.model, model
+        self.model, self.params = agent.model, model
         self._step = jax.jit(self._filter)
+        self._judge: Judge | None = None
+        self._thresholds: Thresholds | None = None
         self._sense = {
             m.name: jax.jit(functools.partial(self._expert, m)) for m in agent.modalities
         }
         self._scan = jax.jit(self._filter_all)
 
-    def start(self, batch: int) -> State:
-        """The latent states before the first step of ``batch`` robots."""
-        return self._model.rssm.initial(batch)
+    def trusting(self, thresholds: Thresholds) -> "Latents":
+        """These latents, with sensors that lie left out.
+
+        Args:
+            thresholds: of the world model's parameters.
+
+        Raises:
+            ValueError: as ``Judge``.
+        """
+        latents = copy.copy(self)
+        latents._judge, latents._thresholds = Judge(self.model), thresholds
+        latents._step = jax.jit(latents._filter)
+        return latents
+
+    def start(self, batch: int) -> Followed:
+        """What is remembered before the first step of ``batch`` robots."""
+        verdict = self._judge and self._judge.start(batch)
+        return Followed(self.model.rssm.initial(batch), verdict)
 
     def step(
         self,
-        state: State,
+        followed: Followed,
         values: Mapping[str, Array | np.ndarray],
         available: Mapping[str, Array | np.ndarray],
         action: Array | np.ndarray,
         is_first: Array | np.ndarray,
-    ) -> tuple[Percept, State]:
-        """The percept [B] of one step, and the new states.
+    ) -> tuple[Percept, Followed]:
+        """The percept [B] of one step, in which a sensor is available if it is trusted, too.
 
         Args:
-            state: from the last call, or ``start``.
+            followed: from the last call, or ``start``.
             values: by modality [B, *shape]; anything where it is not available. One that is not
                 finite counts as not available.
             available: by modality bool [B].
@@ -131,8 +161,11 @@ class Latents:
         """
         available = usable(self.sizes.modalities, values, available)
         inputs = (dict(values), available, action, is_first)
-        feature, embeddings, state = self._step(self._params, state, *inputs)
-        return Percept(feature, embeddings, values, available), state
+        feature, embeddings, mask, followed = self._step(self.params, followed, *inputs)
+        if self._judge is not None:
+            rows = zip(self.sizes.modalities, np.asarray(mask), strict=True)
+            available = {m.name: row for m, row in rows}
+        return Percept(feature, embeddings, values, available), followed
 
     def encode(self, views: Sequence[View]) -> list[Trajectory]:
         """What ``step`` gives along each view, with the actions that were wanted.
@@ -151,7 +184,7 @@ class Latents:
             # Views of one demonstration that differ in availability alone share their values.
             for name, values in view.values.items():
                 if name not in sensed or sensed[name][0] is not values:
-                    sensed[name] = values, self._sense[name](self._params, _pad(values, longest))
+                    sensed[name] = values, self._sense[name](self.params, _pad(values, longest))
             experts = [sensed[m.name][1] for m in self.sizes.modalities]
             trajectories.append(self._encode(view, experts, longest))
         return trajectories
@@ -160,7 +193,7 @@ class Latents:
         length = len(view.actions)
         inputs = (view.available, _later(view.actions))
         inputs = jax.tree.map(lambda x: _pad(x, longest), inputs)
-        feature, embeddings = jax.device_get(self._scan(self._params, experts, *inputs))
+        feature, embeddings = jax.device_get(self._scan(self.params, experts, *inputs))
         embeddings = {name: x[:length] for name, x in embeddings.items()}
         percept = Percept(feature[:length], embeddings, view.values, view.available)
         wanted, executed = (np.asarray(x, np.float32) for x in (view.wanted, view.actions))
@@ -169,7 +202,7 @@ class Latents:
     def _expert(self, modality: Modality, params, value):
         """What a sensor says of values [N, *shape], and what it says of a missing value."""
         blank = jnp.zeros((1, *modality.shape), modality.dtype)
-        sense = self._model.perception.sense
+        sense = self.model.perception.sense
         return sense(params, modality, value), sense(params, modality, blank)
 
     def _fuse(self, experts, available) -> Belief | Features:
@@ -179,11 +212,11 @@ class Latents:
             jax.tree.map(functools.partial(jnp.where, seen[..., None]), value, blank)
             for seen, (value, blank) in zip(there, experts, strict=True)
         ]
-        return self._model.perception.fuse(said, there, None)
+        return self.model.perception.fuse(said, there, None)
 
     def _evidence(self, belief: Belief | Features):
         """Evidence for the posterior, whether there is none, the mean of s^f, and embeddings."""
-        evidence = self._model.perception.evidence(belief)
+        evidence = self.model.perception.evidence(belief)
         embeddings = {
             m.name: jnp.where(seen[..., None], mean, 0.0)
             for m, seen, mean in zip(
@@ -195,13 +228,21 @@ class Latents:
     def _move(self, params, state, action, is_first, evidence, blind) -> State:
         no_noise = jnp.zeros_like(state.stoch)
         inputs = (state, action, is_first, evidence, blind, no_noise)
-        return self._model.rssm.observe_step(params["rssm"], *inputs)[1]
+        return self.model.rssm.observe_step(params["rssm"], *inputs)[1]
 
-    def _filter(self, params, state, values, available, action, is_first):
-        belief = self._model.perceive(params, values, available, None)
+    def _filter(self, params, followed, values, available, action, is_first):
+        perception, (state, verdict) = self.model.perception, followed
+        mask = perception.delivered(available)
+        said = perception.say(params, values, mask, mask)
+        if self._judge is not None:
+            inputs = (said, values, mask, action, is_first)
+            trusted, verdict = self._judge.step(params, self._thresholds, verdict, *inputs)
+            mask &= trusted
+        belief = perception.fuse(said, mask, None)
         evidence, blind, fused, embeddings = self._evidence(belief)
         state = self._move(params, state, action, is_first, evidence, blind)
-        return jnp.concatenate([state.feature, fused], -1), embeddings, state
+        feature = jnp.concatenate([state.feature, fused], -1)
+        return feature, embeddings, mask, Followed(state, verdict)
 
     def _filter_all(self, params, experts, available, action):
         evidence, blind, fused, embeddings = self._evidence(self._fuse(experts, available))
@@ -211,5 +252,5 @@ class Latents:
             state = self._move(params, state, *(x[None] for x in now))
             return state, state.feature[0]
 
-        feature = jax.lax.scan(step, self.start(1), inputs)[1]
+        feature = jax.lax.scan(step, self.model.rssm.initial(1), inputs)[1]
         return jnp.concatenate([feature, fused], -1), embeddings

@@ -11,11 +11,13 @@ from jaxtyping import Array
 from mummi.agent import Agent
 from mummi.data.episode import load_episode
 from mummi.imitation.heads.head import HEADS, Head
-from mummi.imitation.latents import Latents
+from mummi.imitation.latents import Followed, Latents
 from mummi.imitation.record import load
-from mummi.model.rssm import State
+from mummi.model.trust import Thresholds, Verdict
+from mummi.model.world_model import WorldModel
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.record import load as load_run
+from mummi.runs.thresholds import load as load_thresholds
 
 HEAD = "head.npz"
 """File of the trained head in the folder of an imitation run."""
@@ -25,16 +27,21 @@ class Carry(NamedTuple):
     """What acting remembers from step to step, for a batch of B robots.
 
     Attributes:
-        state: of the world model.
+        followed: by the world model.
         head: what the head remembers.
         action: the last actions, float32 [B, A]; zeros before the first step.
         count: steps that were taken.
     """
 
-    state: State
+    followed: Followed
     head: Any
     action: np.ndarray
     count: int
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whom it trusts, if it judges."""
+        return self.followed.verdict
 
 
 class Pilot:
@@ -55,11 +62,20 @@ class Pilot:
         self.head = head
         self._latents = latents
 
+    def trusting(self, thresholds: Thresholds) -> "Pilot":
+        """This pilot as one that leaves out sensors that lie; see ``Latents.trusting``."""
+        return Pilot(self._latents.trusting(thresholds), self.head)
+
+    @property
+    def world_model(self) -> tuple[WorldModel, dict]:
+        """The world model whose latents the head reads, and its parameters."""
+        return self._latents.model, self._latents.params
+
     def start(self, batch: int) -> Carry:
         """What acting remembers before the first step of ``batch`` robots."""
         action = np.zeros((batch, self.action_size), np.float32)
-        state, head = self._latents.start(batch), self.head.reset(batch)
-        return Carry(state=state, head=head, action=action, count=0)
+        followed, head = self._latents.start(batch), self.head.reset(batch)
+        return Carry(followed=followed, head=head, action=action, count=0)
 
     def act(
         self,
@@ -86,18 +102,25 @@ class Pilot:
             Actions float32 [B, A] in [-1, 1], and the new carry.
         """
         is_first = np.asarray(is_first)
-        percept, state = self._latents.step(carry.state, values, available, carry.action, is_first)
+        seen = (values, available, carry.action, is_first)
+        percept, followed = self._latents.step(carry.followed, *seen)
         key = jax.random.fold_in(key, carry.count)
         action, head = self.head.act(carry.head, percept, is_first, key)
         action = np.clip(np.asarray(action, np.float32), -1, 1)
-        return action, Carry(state=state, head=head, action=action, count=carry.count + 1)
+        return action, Carry(followed, head, action, carry.count + 1)
 
 
-def load_pilot(logdir) -> tuple[Pilot, int]:
+def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     """The trained head of an imitation run and the updates of its world model.
 
+    Args:
+        logdir: folder of the run.
+        trust: leave out sensors that lie.
+
     Raises:
-        FileNotFoundError: the folder is no imitation run, or its head is not trained yet.
+        FileNotFoundError: the folder is no imitation run, or its head is not trained yet, or it has
+            no thresholds.
+        ValueError: trust in a world model whose sensors nothing can be held against.
     """
     imitation, run = load(logdir), load_run(logdir)
     path = pathlib.Path(logdir) / HEAD
@@ -112,4 +135,8 @@ def load_pilot(logdir) -> tuple[Pilot, int]:
     latents = Latents(agent, state.model)
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
     head.restore(load_episode(path))
-    return Pilot(latents, head), meta["step"]
+    pilot = Pilot(latents, head)
+    if trust:
+        arrays = load_thresholds(logdir, meta["step"], run.modalities)
+        pilot = pilot.trusting(Thresholds(**arrays))
+    return pilot, meta["step"]

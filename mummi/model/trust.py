@@ -58,7 +58,7 @@ class Thresholds(NamedTuple):
         present: 1 / s under what a subset sees now [M, S].
         past_level, present_level: log ratios that are usual, a low quantile [M, S].
         repeats: probability that a healthy sensor's value is its last one to the bit [M].
-        least: trust below which a sensor is distrusted [M].
+        least: probability of being honest that counts as a trust of 1/2 [M].
     """
 
     bank: Float[Array, "M N E"]
@@ -74,7 +74,7 @@ class Verdict(NamedTuple):
     """What a judge remembers of B robots.
 
     Attributes:
-        trust: probability that each sensor is honest [M, B].
+        trust: in each sensor [M, B]; below 1/2 it is left out.
         filters: latent states of each subset's filter [S * B, ...].
         belief: log probability of each subset [B, S].
         seen: g of what each subset saw at the last ``PAST`` steps [K, S, B, E], newest first.
@@ -153,6 +153,12 @@ def closeness(
     return -inverse[..., None] * square
 
 
+def _rescaled(honest: Float[Array, "M B"], least: Float[Array, " M"]) -> Array:
+    """Probabilities with their odds divided by those of ``least``."""
+    logit = jax.scipy.special.logit
+    return jax.nn.sigmoid(logit(jnp.clip(honest, 0.0, 1.0)) - logit(least)[:, None])
+
+
 class Judge:
     """Finds the sensors that lie; pure functions of its ``Verdict``.
 
@@ -227,9 +233,7 @@ class Judge:
         inputs = (said, values, delivered, action, is_first)
         verdict, evidence = self.watch(params, verdict, *inputs)
         verdict = self.weigh(thresholds, verdict, evidence)
-        can_fail = np.array([m.can_fail for m in self.modalities])
-        trusted = (verdict.trust >= thresholds.least[:, None]) | ~can_fail[:, None]
-        return trusted, verdict
+        return verdict.trust >= 0.5, verdict
 
     def watch(
         self, params, verdict: Verdict, said, values, delivered, action, is_first
@@ -293,8 +297,8 @@ class Judge:
         support, verdict = self._support(thresholds, verdict, evidence)
         moved = jax.nn.logsumexp(verdict.belief[..., None] + self._transitions, -2)
         belief = jax.nn.log_softmax(moved + support.T, -1)
-        trust = (jnp.exp(belief) @ self.hypotheses.astype(jnp.float32)).T
-        return verdict._replace(trust=trust, belief=belief)
+        honest = (jnp.exp(belief) @ self.hypotheses.astype(jnp.float32)).T
+        return verdict._replace(trust=_rescaled(honest, thresholds.least), belief=belief)
 
     def _support(
         self, thresholds: Thresholds, verdict: Verdict, evidence: Evidence

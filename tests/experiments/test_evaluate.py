@@ -16,8 +16,9 @@ import scipy.stats
 
 from envs.processes.parallel import ParallelEnvironments
 from experiments import evaluate
+from experiments.evaluation.actors import AgentActor
 from experiments.evaluation.conditions import conditions
-from experiments.evaluation.rollout import agent_actor, evaluation_seeds, rollout
+from experiments.evaluation.rollout import evaluation_seeds, rollout
 from experiments.evaluation.video import FRAMES_PER_SECOND, PANEL, panels
 from mummi.agent import Agent
 from mummi.modality import Modality
@@ -378,5 +379,5 @@ def test_the_actor_is_given_only_what_it_may_see(logdir):
             batch = environments.reset()
         batch.available["embedding"][:] = False
         batch.values["embedding"][:] = noise
-        actions.append(agent_actor(agent, state, 1, 0)(batch, [0]))
+        actions.append(AgentActor(agent, state, 1, 0)(batch, [0]))
     np.testing.assert_array_equal(*actions)

@@ -15,8 +15,8 @@ from envs.processes.parallel import Batch
 from experiments import collect, imitate, tables, train
 from experiments.command_line import parse_config
 from experiments.evaluation import ablation
+from experiments.evaluation.actors import AgentActor
 from experiments.evaluation.measures import Measures
-from experiments.evaluation.rollout import agent_actor
 from mummi.agent import Agent
 from mummi.imitation import metrics, record
 from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter
@@ -320,7 +320,7 @@ def test_training_keeps_out_of_an_imitation_run(trained, tmp_path):
 def test_a_pilot_acts_for_several_robots(trained):
     pilot, _ = load_pilot(trained)
     recorded = imitated.demonstration(0)
-    act = agent_actor(pilot, None, 2, 0)
+    act = AgentActor(pilot, None, 2, 0)
     for t in range(2):
         values = {n: np.stack([v[t], v[t]]) for n, v in recorded.values.items()}
         available = {n: np.ones(2, bool) for n in values}

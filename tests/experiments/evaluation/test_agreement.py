@@ -8,8 +8,9 @@ import pytest
 
 from envs.processes.parallel import ParallelEnvironments
 from experiments.evaluation import agreement as agreement_module
+from experiments.evaluation.actors import AgentActor, random_actor
 from experiments.evaluation.agreement import LIMIT, Recording, agreement, alone_features, show
-from experiments.evaluation.rollout import agent_actor, random_actor, rollout
+from experiments.evaluation.rollout import rollout
 from mummi.agent import Agent
 from mummi.runs import devices
 from tests.support.small import small_config
@@ -61,8 +62,14 @@ def test_the_features_of_all_sensors_are_those_that_the_agent_acts_on(agent):
     agent, state = agent
     carries = []
     with environments(1) as pool:
-        act = agent_actor(agent, state, 1, 0, lambda carry: carries.append(carry.state.mean[0]))
-        recording = Recording(act, pool)
+        act = AgentActor(agent, state, 1, 0)
+
+        def watched(batch, numbers):
+            actions = act(batch, numbers)
+            carries.append(act.carries[0].state.mean[0])
+            return actions
+
+        recording = Recording(watched, pool)
         rollout(recording, pool, [0])
     features = alone_features(agent, state, recording.episodes(), SEED)
     assert set(features) == {"all", "image", "depth", "vector", "embedding"}
@@ -184,6 +191,6 @@ def test_what_a_lost_worker_began_is_dropped():
 
 def test_nothing_recorded_is_said():
     with environments() as pool:
-        recording = Recording(agent_actor, pool)
+        recording = Recording(AgentActor, pool)
         with pytest.raises(ValueError, match="no step was recorded"):
             recording.episodes()

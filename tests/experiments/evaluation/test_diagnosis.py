@@ -9,9 +9,10 @@ import pytest
 
 from envs.processes.parallel import ParallelEnvironments
 from experiments.evaluation import diagnosis
+from experiments.evaluation.actors import random_actor
 from experiments.evaluation.agreement import Recording, alone_features
 from experiments.evaluation.diagnosis import HORIZON, Episode, Followed
-from experiments.evaluation.rollout import random_actor, rollout
+from experiments.evaluation.rollout import rollout
 from mummi.agent import Agent
 from mummi.model.perception import Belief
 from mummi.model.rssm import State

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from envs.processes.parallel import ParallelEnvironments
+from experiments.evaluation.actors import AgentActor, expert_actor, random_actor
 from experiments.evaluation.agreement import _filter
 from experiments.evaluation.rollout import (
-    agent_actor,
     evaluation_environments,
     evaluation_seeds,
-    expert_actor,
-    random_actor,
     rollout,
 )
 from mummi.agent import Agent
@@ -48,7 +46,7 @@ def test_an_episode_is_the_same_alone_beside_others_and_in_a_part(task, policy):
     pools, agent, state = task
 
     def play(count, numbers):
-        act = agent_actor(agent, state, count, SEED)
+        act = AgentActor(agent, state, count, SEED)
         if policy == "random":
             act = random_actor(agent.action_size, count, SEED)
         return rollout(act, pools[count], numbers)
