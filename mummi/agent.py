@@ -21,27 +21,32 @@ from mummi.model.world_model import WorldModel
 from mummi.runs import devices
 
 
-class AgentState(NamedTuple):
-    """Everything that training changes."""
-
-    model: dict
-    actor: dict
-    critic: dict
-    slow_critic: dict
-    model_optimiser: optax.OptState
-    actor_optimiser: optax.OptState
-    critic_optimiser: optax.OptState
-    return_range: Array
-    key: Array
-    updates: Array
-
-
 class Parameters(NamedTuple):
     """The part of an AgentState that acting needs."""
 
     model: dict
     actor: dict
     critic: dict
+
+
+class AgentState(NamedTuple):
+    """Everything that training changes.
+
+    ``average`` is the running mean of the parameters along training, which is steadier than the
+    last ones: it is evaluated and deployed.
+    """
+
+    model: dict
+    actor: dict
+    critic: dict
+    slow_critic: dict
+    average: Parameters
+    model_optimiser: optax.OptState
+    actor_optimiser: optax.OptState
+    critic_optimiser: optax.OptState
+    return_range: Array
+    key: Array
+    updates: Array
 
 
 class Carry(NamedTuple):
@@ -54,6 +59,19 @@ class Carry(NamedTuple):
     verdict: Verdict | None = None
 
 
+def running_mean(mean, new, decay: float, updates: Array):
+    """The mean of parameters after one more update; young means forget faster.
+
+    Args:
+        mean: pytree, after ``updates`` updates.
+        new: the parameters after one more.
+        decay: weight of the mean, at most (1 + updates) / (10 + updates).
+        updates: made before this one.
+    """
+    step = 1.0 - jnp.minimum(decay, (1.0 + updates) / (10.0 + updates))
+    return optax.incremental_update(new, mean, step)
+
+
 class Agent:
     """World model, behaviour and their optimisers as pure, compiled functions of their state.
 
@@ -63,6 +81,9 @@ class Agent:
         action_size: A.
         mesh: the devices that ``update`` splits its batches between, of ``devices.data_mesh``; by
             default it runs where its arrays are.
+
+    Raises:
+        ValueError: ``config.average`` is no decay, or settings that contradict each other.
     """
 
     def __init__(
@@ -72,6 +93,8 @@ class Agent:
         action_size: int,
         mesh: Mesh | None = None,
     ):
+        if not 0 <= config.average < 1:
+            raise ValueError(f"average is {config.average}; it must be at least 0 and below 1")
         self.config = config
         self.modalities = tuple(modalities)
         self.action_size = action_size
@@ -126,6 +149,7 @@ class Agent:
             actor=actor,
             critic=critic,
             slow_critic=jax.tree.map(jnp.copy, critic),
+            average=jax.tree.map(jnp.copy, Parameters(model, actor, critic)),
             model_optimiser=self._model_optimiser.init(model),
             actor_optimiser=self._actor_optimiser.init(actor),
             critic_optimiser=self._critic_optimiser.init(critic),
@@ -175,15 +199,18 @@ class Agent:
         critic_step, critic_optimiser = self._critic_optimiser.update(
             gradient[1], state.critic_optimiser
         )
+        actor = optax.apply_updates(state.actor, actor_step)
         critic = optax.apply_updates(state.critic, critic_step)
+        mean = (state.average, Parameters(model, actor, critic))
         low, high = jnp.percentile(returns, jnp.array([5.0, 95.0]))
         decay = jnp.where(state.updates == 0, 0.0, 0.99)
         return_range = decay * state.return_range + (1 - decay) * (high - low)
         new = AgentState(
             model=model,
-            actor=optax.apply_updates(state.actor, actor_step),
+            actor=actor,
             critic=critic,
             slow_critic=optax.incremental_update(critic, state.slow_critic, c.slow_critic or 1.0),
+            average=running_mean(*mean, self.config.average, state.updates),
             model_optimiser=model_optimiser,
             actor_optimiser=actor_optimiser,
             critic_optimiser=critic_optimiser,

@@ -233,6 +233,8 @@ class Config:
             replay, which show the world model where the actor of today is wrong; the others start
             anywhere. Demonstrations are drawn evenly.
         recent_steps: environment steps that are the newest.
+        average: decay, an update, of the running mean of the parameters, which is what is evaluated
+            and deployed; 0 for the last parameters. Training acts with the last ones.
         replay_capacity: agent steps that the replay keeps, as files.
         replay_memory: GiB of the newest that it also holds in memory; older steps are read from
             the files. As much again is for demonstrations; each process has its own.
@@ -275,6 +277,7 @@ class Config:
     batch_length: int = 50
     recent_share: float = 0.0
     recent_steps: int = 10_000
+    average: float = 0.0
     replay_capacity: int = 500_000
     replay_memory: float = free(8.0)
     replay_device: Literal["auto", "on", "off"] = free("auto")

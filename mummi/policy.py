@@ -68,8 +68,7 @@ class Policy:
         if trust:
             arrays = load_thresholds(logdir, meta["step"], run.modalities)
             agent = agent.trusting(Thresholds(**arrays))
-        parameters = Parameters(model=state.model, actor=state.actor, critic=state.critic)
-        return cls(agent, parameters, seed)
+        return cls(agent, state.average, seed)
 
     def reset(self) -> None:
         """Forgets the past: call at the start of each episode."""

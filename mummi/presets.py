@@ -27,7 +27,8 @@ def offline(name: str, task: str) -> Config:
     config = preset(name, task)
     if name in ("paper", "published"):
         return config
-    return replace(config, model=replace(config.model, action_weight=10.0, shift=1 / 16))
+    model = replace(config.model, action_weight=10.0, shift=1 / 16)
+    return replace(config, model=model, average=0.0)
 
 
 def paper(task: str) -> Config:
@@ -119,6 +120,7 @@ def modern(task: str) -> Config:
         behavior=replace(config.behavior, **behavior),
         mpc=MPCConfig("none"),
         recent_share=_recent(task),
+        average=0.999,
     )
 
 
@@ -174,6 +176,7 @@ def laptop(task: str) -> Config:
         batch_size=16,
         batch_length=24,
         recent_share=_recent(task),
+        average=0.999,
         evaluate_every=50_000,
         model=model,
         behavior=behavior,

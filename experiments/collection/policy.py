@@ -44,11 +44,12 @@ class Policy:
         if run.config.task != config.task:
             raise ValueError(f"{name!r} was trained on {run.config.task}, not {config.task}")
         if is_imitation(name):
-            (self._agent, step), self._state = load_pilot(name), None
+            (self._agent, step), self._parameters = load_pilot(name), None
         else:
             self._agent = Agent(run.config, run.modalities, run.action_size)
             checkpointer = Checkpointer(pathlib.Path(name) / "checkpoints")
-            self._state, meta = checkpointer.restore(jax.eval_shape(self._agent.init, 0))
+            state, meta = checkpointer.restore(jax.eval_shape(self._agent.init, 0))
+            self._parameters = state.average
             step = meta["step"]
         self.label = f"{name} at step {step}"
 
@@ -72,4 +73,4 @@ class Policy:
                     f"{self.label} was trained with {name} {needed}, and these environments have "
                     f"{given}: give the --preset, --image-size, --action-repeat and --env it had"
                 )
-        return AgentActor(self._agent, self._state, len(environments), self._seed)
+        return AgentActor(self._agent, self._parameters, len(environments), self._seed)

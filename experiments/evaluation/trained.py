@@ -45,7 +45,7 @@ class Trained:
             return cls(pilot, None, step, True)
         agent = Agent(record.config, record.modalities, record.action_size)
         state, meta = Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0))
-        return cls(agent, state, meta["step"], False)
+        return cls(agent, state.average, meta["step"], False)
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:

@@ -10,8 +10,8 @@ from mummi.agent import Agent, AgentState, Parameters
 from mummi.data.prefetch import Prefetch
 from mummi.runs.devices import local
 
-Update = tuple[Parameters, dict[str, jax.Array]]
-"""What acting needs after an update, and the update's metrics."""
+Update = tuple[Parameters, Parameters, dict[str, jax.Array]]
+"""What acting needs after an update, its running mean, and the update's metrics."""
 
 
 class Learner:
@@ -31,6 +31,7 @@ class Learner:
 
     Attributes:
         acting: what acting needs, on a device of this process.
+        average: the running mean of it, which is evaluated.
         updates: number of the last update that was due.
     """
 
@@ -51,7 +52,7 @@ class Learner:
         self._thread = ThreadPoolExecutor(1, "learner") if jax.process_count() == 1 else None
         self._ahead: Future[Update] | None = None
         self._copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
-        self.acting = self._parameters()
+        self.acting, self.average = self._parameters()
         self.updates = int(state.updates)
 
     def learn(self, count: int) -> list[dict[str, jax.Array]]:
@@ -67,7 +68,8 @@ class Learner:
             self._batches = Prefetch(self._sample)
         rows = []
         for _ in range(count // self._updates_per_call):
-            self.acting, metrics = self._ahead.result() if self._ahead else self._update()
+            update = self._ahead.result() if self._ahead else self._update()
+            self.acting, self.average, metrics = update
             self._ahead = None
             self.updates += self._updates_per_call
             rows.append(metrics)
@@ -77,7 +79,7 @@ class Learner:
 
     def newest(self) -> tuple[AgentState, list[dict[str, jax.Array]]]:
         """The state after every call, also one ahead, and the metrics of that one if there is."""
-        ahead = [self._ahead.result()[1]] if self._ahead else []
+        ahead = [self._ahead.result()[-1]] if self._ahead else []
         return self._state, ahead
 
     def close(self) -> None:
@@ -95,9 +97,10 @@ class Learner:
 
     def _update(self) -> Update:
         self._state, metrics = self._call(self._state, next(self._batches))
-        return self._parameters(), metrics
+        return *self._parameters(), metrics
 
-    def _parameters(self) -> Parameters:
-        """A copy, since the next update reuses the buffers of the state."""
+    def _parameters(self) -> tuple[Parameters, Parameters]:
+        """Copies, since the next update reuses the buffers of the state."""
         state = self._state
-        return self._copy(local(Parameters(state.model, state.actor, state.critic)))
+        last = Parameters(state.model, state.actor, state.critic)
+        return self._copy(local((last, state.average)))

@@ -187,7 +187,7 @@ class Trainer:
 
     def _evaluate(self) -> None:
         if self._evaluations.due(self._step):
-            scores = self._evaluator(self._agent, self._learner.acting)
+            scores = self._evaluator(self._agent, self._learner.average)
             spent = {"cpu_seconds": processor_seconds() - self._spent}
             self._logger.scalars(self._step, {**scores, **spent})
             shown = {"evaluation": scores.get("evaluation/return")}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mummi.agent import Agent, AgentState, Parameters, nest
+from mummi.agent import Agent, AgentState, Parameters, nest, running_mean
 from mummi.config import MPCConfig
 from mummi.model.rssm import State
 from tests.support.small import (
@@ -49,8 +49,9 @@ def fresh(agent, seed=0) -> AgentState:
     drawn = {
         name: random_like(getattr(shapes, name), seed) for name in ("model", "actor", "critic")
     }
-    slow = jax.tree.map(jnp.copy, drawn["critic"])
-    return empty._replace(**drawn, slow_critic=slow, key=jax.random.PRNGKey(seed))
+    slow, average = jax.tree.map(jnp.copy, (drawn["critic"], Parameters(**drawn)))
+    key = jax.random.PRNGKey(seed)
+    return empty._replace(**drawn, slow_critic=slow, average=average, key=key)
 
 
 def train(agent, updates, seed=0):
@@ -72,7 +73,7 @@ def test_the_update_is_a_function_of_state_and_batch_and_compiles_once(agent):
 
 def test_the_update_overfits_one_batch_and_moves_every_part(agent):
     before = fresh(agent)
-    state, history = train(agent, 60)
+    state, history = train(agent, 120)
     for name in ("loss/reward", "loss/continue", "nce/rgb", "nce/depth", "nce/touch"):
         first, last = float(history[0][name]), np.mean([m[name] for m in history[-5:]])
         assert last < 0.9 * first, f"{name} went from {first} to {last}"
@@ -93,6 +94,24 @@ def test_the_slow_critic_follows_its_critic(agent):
         np.testing.assert_allclose(new, (1 - rate) * slow + rate * critic, rtol=1e-5, atol=1e-7)
 
     jax.tree.map(check, before.slow_critic, state.critic, state.slow_critic)
+
+
+def test_the_average_is_the_running_mean_of_the_parameters(agent):
+    state, mean = fresh(agent), fresh(agent).average
+    for updates in range(4):
+        state, _ = agent.update(state, make_batch())
+        last = Parameters(state.model, state.actor, state.critic)
+        decay = min(CONFIG.average, (1 + updates) / (10 + updates))
+        mean = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, mean, last)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-6), state.average, mean)
+    none = running_mean({"x": jnp.ones(2)}, {"x": jnp.zeros(2)}, 0.0, jnp.int32(7))
+    np.testing.assert_array_equal(none["x"], np.zeros(2))
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_a_decay_that_is_none_is_refused(decay):
+    with pytest.raises(ValueError, match=f"average is {decay}; it must be at least 0 and below 1"):
+        Agent(replace(CONFIG, average=decay), MODALITIES, ACTION_SIZE)
 
 
 def parameters(agent) -> Parameters:

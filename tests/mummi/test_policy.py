@@ -46,7 +46,7 @@ def fresh(agent) -> AgentState:
     shapes = jax.eval_shape(agent.init, 0)
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     drawn = {name: random_like(getattr(shapes, name)) for name in Parameters._fields}
-    return empty._replace(**drawn, slow_critic=drawn["critic"])
+    return empty._replace(**drawn, slow_critic=drawn["critic"], average=Parameters(**drawn))
 
 
 def parameters(agent) -> Parameters:
@@ -118,7 +118,7 @@ def test_the_policy_of_a_run_is_the_trained_agents(agent, tmp_path):
         load_policy(tmp_path)
     Checkpointer(tmp_path / "checkpoints").save(7, state, {})
     loaded = load_policy(tmp_path, seed=5)
-    trained = Policy(agent, Parameters(state.model, state.actor, state.critic), seed=5)
+    trained = Policy(agent, state.average, seed=5)
     for t in range(2):
         np.testing.assert_array_equal(loaded(observation(t)), trained(observation(t)))
 

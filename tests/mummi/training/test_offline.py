@@ -38,7 +38,7 @@ class Slow(Agent):
         self.made, self.most = 0, 0
 
     def init(self, seed):
-        return AgentState(*[None] * 9, updates=np.int32(0))
+        return AgentState(*[None] * 10, updates=np.int32(0))
 
     def update_model(self, state, batch):
         assert batch["values"]["touch"].shape == (2, 3, 2)
