@@ -135,7 +135,8 @@ class Agent:
             ValueError: as ``Judge``.
         """
         agent = copy.copy(self)
-        agent._judge, agent._thresholds = Judge(self.model), thresholds
+        agent._judge = Judge(self.model)
+        agent._thresholds = jax.tree.map(jnp.asarray, thresholds)
         agent._compiled_act = jax.jit(agent._act, static_argnames="explore")
         return agent
 

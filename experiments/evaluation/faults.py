@@ -166,8 +166,13 @@ def _given(trace: Trace, names: Sequence[str], start: int) -> Iterator[float]:
     return (t for name in names for t in trace[name][start:] if t is not None)
 
 
-def _area(faulty: Sequence[float], healthy: Sequence[float]) -> float:
-    """Probability that a faulty step is trusted less than a healthy one; ties count half."""
+def _area(faulty: Sequence[float], healthy: Sequence[float]) -> float | None:
+    """Probability that a faulty step is trusted less than a healthy one; ties count half.
+
+    None where there are no such steps.
+    """
+    if not (len(faulty) and len(healthy)):
+        return None
     ranks = rankdata([*faulty, *healthy])[: len(faulty)]
     above = ranks.sum() - len(faulty) * (len(faulty) + 1) / 2
     return 1.0 - float(above / (len(faulty) * len(healthy)))
@@ -189,9 +194,9 @@ def table(found: dict, title: str) -> Table:
             f"{row['unannounced']:.4g}",
         ]
         if trust:
-            delay = "–" if row["delay"] is None else f"{row['delay']:.0f}"
+            delay, area = _shown(row["delay"], ".0f"), _shown(row["auroc"], ".2f")
             cells += [f"{row['trust']:.4g}", delay, f"{100 * row['found']:.0f} %"]
-            cells += [f"{row['auroc']:.2f}", f"{row['others']:.0f}"]
+            cells += [area, f"{row['others']:.0f}"]
         view.add_row(*cells)
     caption = f"nothing wrong: {found['healthy']:.4g}"
     kept = f"kept of the announced score: {100 * found['kept']:.0f} %"
@@ -201,6 +206,10 @@ def table(found: dict, title: str) -> Table:
         kept += f", with trust {100 * found['kept_trust']:.0f} %"
     view.caption = f"{caption}\n{kept}"
     return view
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
 
 
 def picture(found: dict, title: str, path: pathlib.Path) -> None:

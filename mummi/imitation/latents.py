@@ -132,7 +132,8 @@ class Latents:
             ValueError: as ``Judge``.
         """
         latents = copy.copy(self)
-        latents._judge, latents._thresholds = Judge(self.model), thresholds
+        latents._judge = Judge(self.model)
+        latents._thresholds = jax.tree.map(jnp.asarray, thresholds)
         latents._step = jax.jit(latents._filter)
         return latents
 

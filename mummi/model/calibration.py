@@ -9,13 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mummi.model.trust import Evidence, Judge, Thresholds, closeness, expectation
+from mummi.model.trust import NOVEL, Evidence, Judge, Thresholds, closeness, expectation
 
 BANK = 256
 """Healthy values of each sensor that the density ratio compares with."""
-FALSE_ALARMS = 1e-3
-"""Share of healthy steps at which a sensor's trust is below its threshold, if that is below 1/2."""
-USUAL = 0.1
+USUAL = 0.03
 """Quantile of healthy log ratios above which a value is as good as any."""
 SCALES = 2.0 ** np.arange(-3, 12)
 """Candidates for the scale s of squared distances."""
@@ -39,19 +37,14 @@ def calibrate(
     if not episodes:
         raise ValueError("there are no healthy episodes to calibrate trust on")
     followed = _follow(judge, params, _side_by_side(judge, episodes))
-    bank = _bank(judge, followed, seed)
-    measured = {}
+    bank, source = _bank(judge, followed, seed)
+    measured = {"reach": _reach(bank, source, followed.means, followed.delivered)}
     for name, g in (("past", followed.predicted), ("present", followed.seen)):
         inputs = (bank, followed.means, g, followed.delivered)
         measured[name] = inverse = _inverse_scales(*inputs)
         measured[f"{name}_level"] = _level(*inputs, inverse)
     repeats = (followed.repeated.sum((0, 2)) + 1.0) / (followed.delivered.sum((0, 2)) + 2.0)
-    half = jnp.full(len(repeats), 0.5)
-    thresholds = Thresholds(bank=bank, repeats=repeats, least=half, **measured)
-    trust = _judged(judge, thresholds, followed)
-    healthy = jnp.where(followed.delivered, trust, jnp.nan)
-    quantile = jnp.nanquantile(healthy, FALSE_ALARMS, (0, 2))
-    return thresholds._replace(least=jnp.minimum(quantile, half))
+    return Thresholds(bank=bank, repeats=repeats, **measured)
 
 
 def _side_by_side(judge: Judge, episodes) -> tuple:
@@ -89,9 +82,12 @@ def _follow(judge: Judge, params, steps) -> Evidence:
     return jax.lax.scan(step, judge.start(steps[2].shape[1]), steps)[1]
 
 
-def _bank(judge: Judge, followed: Evidence, seed: int) -> Float[Array, "M N E"]:
-    """Expert means of healthy values, drawn without replacement where there are enough."""
-    random, rows = np.random.default_rng(seed), []
+def _bank(judge: Judge, followed: Evidence, seed: int) -> tuple[Array, Array]:
+    """Expert means [M, N, E] of healthy values, and the episode of each [M, N].
+
+    They are drawn without replacement where there are enough.
+    """
+    random, rows, sources = np.random.default_rng(seed), [], []
     means, delivered = np.asarray(followed.means), np.asarray(followed.delivered)
     for index, m in enumerate(judge.modalities):
         said = means[:, index][delivered[:, index]]
@@ -99,8 +95,27 @@ def _bank(judge: Judge, followed: Evidence, seed: int) -> Float[Array, "M N E"]:
             raise ValueError(
                 f"{m.name!r} never delivers in the healthy episodes; record some in which it does"
             )
-        rows.append(said[random.choice(len(said), BANK, replace=len(said) < BANK)])
-    return jnp.asarray(np.stack(rows))
+        drawn = random.choice(len(said), BANK, replace=len(said) < BANK)
+        rows.append(said[drawn])
+        sources.append(np.nonzero(delivered[:, index])[1][drawn])
+    return jnp.asarray(np.stack(rows)), jnp.asarray(np.stack(sources))
+
+
+@jax.jit
+def _reach(bank, source, means, delivered) -> Float[Array, " M"]:
+    """How far healthy values are from the bank's of other episodes, a high quantile.
+
+    With one episode they are compared with those of the same.
+    """
+    episodes = jnp.arange(means.shape[2])
+    other = (source[:, None] != episodes[:, None]) | (len(episodes) == 1)  # [M, B, N]
+
+    def of_step(now):
+        square = jnp.square(now[:, :, None] - bank[:, None]).sum(-1)
+        return jnp.where(other, square, jnp.inf).min(-1)
+
+    distance = jnp.where(delivered, jax.lax.map(of_step, means), jnp.nan)
+    return jnp.nanquantile(distance, 1 - NOVEL, (0, 2))
 
 
 @jax.jit
@@ -139,14 +154,3 @@ def _level(bank, means, g, delivered, inverse) -> Float[Array, "M S"]:
     ratios = jax.lax.map(of_step, (means, g))
     ratios = jnp.where(delivered[:, :, None], ratios, jnp.nan)
     return jnp.nanquantile(ratios, USUAL, (0, 3))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _judged(judge: Judge, thresholds: Thresholds, followed: Evidence) -> Float[Array, "T M B"]:
-    """Trust along followed episodes."""
-
-    def step(verdict, evidence):
-        verdict = judge.weigh(thresholds, verdict, evidence)
-        return verdict, verdict.trust
-
-    return jax.lax.scan(step, judge.start(followed.delivered.shape[-1]), followed)[1]

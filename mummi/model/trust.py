@@ -33,18 +33,23 @@ from mummi.model.world_model import WorldModel
 LARGEST = 4
 """Sensors of which all subsets are hypotheses; of more, those in which at most two lie or one is
 honest."""
-LIES, RECOVERS = 0.003, 0.02
+LIES, RECOVERS = 1e-3, 0.02
 """Probability of a step that an honest sensor begins to lie, and that a liar becomes honest."""
 PAST = 8
 """Steps of the recent past that a liar may repeat."""
-STALE = 0.5
+STALE = 0.2
 """Probability that a liar says something of the recent past."""
 REPEATS = 0.1
 """Probability that a liar's value is the last one to the bit."""
-CREDIT = 2.0
+CREDIT = 1.0
 """What a usual log ratio counts for. More counts no more, as a liar's own filter soon agrees with
 it; less counts by as much less."""
-TEMPER = 0.5
+ODD = 0.05
+"""Probability that an honest sensor says something that nobody predicts: an odd value costs no
+more than this."""
+NOVEL, STRANGE = 0.01, 0.8
+"""Probability that what a healthy sensor or a liar says is unlike all that was healthy."""
+TEMPER = 0.25
 """Weight of a step's evidence, for what a sensor says at neighbouring steps is much the same."""
 
 
@@ -57,8 +62,8 @@ class Thresholds(NamedTuple):
             prediction tells nothing of the sensor.
         present: 1 / s under what a subset sees now [M, S].
         past_level, present_level: log ratios that are usual, a low quantile [M, S].
+        reach: squared distance to the nearest of the bank that healthy values seldom exceed [M].
         repeats: probability that a healthy sensor's value is its last one to the bit [M].
-        least: probability of being honest that counts as a trust of 1/2 [M].
     """
 
     bank: Float[Array, "M N E"]
@@ -66,15 +71,15 @@ class Thresholds(NamedTuple):
     present: Float[Array, "M S"]
     past_level: Float[Array, "M S"]
     present_level: Float[Array, "M S"]
+    reach: Float[Array, " M"]
     repeats: Float[Array, " M"]
-    least: Float[Array, " M"]
 
 
 class Verdict(NamedTuple):
     """What a judge remembers of B robots.
 
     Attributes:
-        trust: in each sensor [M, B]; below 1/2 it is left out.
+        trust: probability that each sensor is honest [M, B]; below 1/2 it is left out.
         filters: latent states of each subset's filter [S * B, ...].
         belief: log probability of each subset [B, S].
         seen: g of what each subset saw at the last ``PAST`` steps [K, S, B, E], newest first.
@@ -145,18 +150,28 @@ def expectation(
     return jax.nn.logsumexp(-inverse[..., None, None] * distance, -1) - jnp.log(bank.shape[1])
 
 
+def nearest(
+    bank: Float[Array, "M N E"], means: Float[Array, "M *batch E"]
+) -> Float[Array, "M *batch"]:
+    """Squared distance of what each sensor says to the nearest of its healthy values."""
+    flat = means.reshape(len(means), -1, means.shape[-1])
+    square = jnp.square(flat[:, :, None] - bank[:, None]).sum(-1)
+    return square.min(-1).reshape(means.shape[:-1])
+
+
+def told_apart(event: Array, of_liars: float, of_healthy: float | Array) -> Array:
+    """Log likelihood ratio of an event, or of its absence, that liars and healthy sensors have
+    with these probabilities."""
+    there, absent = jnp.log(of_liars / of_healthy), jnp.log((1 - of_liars) / (1 - of_healthy))
+    return jnp.where(event, there, absent)
+
+
 def closeness(
     means: Float[Array, "M B E"], g: Float[Array, "*K S B E"], inverse: Float[Array, "M S"]
 ) -> Float[Array, "*K M S B"]:
     """-|d(x) - g|^2 / s of each sensor under each subset."""
     square = jnp.square(means[:, None] - jnp.expand_dims(g, -4)).sum(-1)
     return -inverse[..., None] * square
-
-
-def _rescaled(honest: Float[Array, "M B"], least: Float[Array, " M"]) -> Array:
-    """Probabilities with their odds divided by those of ``least``."""
-    logit = jax.scipy.special.logit
-    return jax.nn.sigmoid(logit(jnp.clip(honest, 0.0, 1.0)) - logit(least)[:, None])
 
 
 class Judge:
@@ -297,8 +312,8 @@ class Judge:
         support, verdict = self._support(thresholds, verdict, evidence)
         moved = jax.nn.logsumexp(verdict.belief[..., None] + self._transitions, -2)
         belief = jax.nn.log_softmax(moved + support.T, -1)
-        honest = (jnp.exp(belief) @ self.hypotheses.astype(jnp.float32)).T
-        return verdict._replace(trust=_rescaled(honest, thresholds.least), belief=belief)
+        trust = (jnp.exp(belief) @ self.hypotheses.astype(jnp.float32)).T
+        return verdict._replace(trust=trust, belief=belief)
 
     def _support(
         self, thresholds: Thresholds, verdict: Verdict, evidence: Evidence
@@ -309,20 +324,22 @@ class Judge:
         past = closeness(means, evidence.predicted, t.past)
         past = past - expectation(t.bank, evidence.predicted, t.past)
         present = closeness(means, evidence.seen, t.present) - now
-        past, present = (
+        stale = closeness(means, verdict.seen, t.present) - verdict.ratio
+        stale = jax.nn.logsumexp(stale, 0) - jnp.log(PAST)
+        past, present, stale = (
             CREDIT + jnp.minimum(ratio - level[..., None], 0.0)
-            for ratio, level in ((past, t.past_level), (present, t.present_level))
+            for ratio, level in (
+                (past, t.past_level),
+                (present, t.present_level),
+                (stale, t.present_level),
+            )
         )
         others = jnp.take_along_axis(present, np.maximum(self._others, 0)[..., None], 1)
         honest = jnp.where((self._others >= 0)[..., None], (past + others) / 2, past)
-        stale = closeness(means, verdict.seen, t.present) - verdict.ratio
-        stale = jax.nn.logsumexp(stale, 0) - jnp.log(PAST)
+        honest = jnp.logaddexp(jnp.log(1 - ODD) + honest, jnp.log(ODD))
         lies = jnp.logaddexp(jnp.log(1 - STALE), jnp.log(STALE) + stale)
-        again = jnp.where(
-            evidence.repeated,
-            jnp.log(REPEATS / t.repeats)[:, None],
-            jnp.log((1 - REPEATS) / (1 - t.repeats))[:, None],
-        )
+        lies += told_apart(nearest(t.bank, means) > t.reach[:, None], STRANGE, NOVEL)[:, None]
+        again = told_apart(evidence.repeated, REPEATS, t.repeats[:, None])
         lies = TEMPER * lies + again[:, None]
         support = jnp.where(self.hypotheses.T[..., None], TEMPER * honest, lies)
         support = jnp.where(evidence.delivered[:, None], support, 0.0).sum(0)

@@ -35,7 +35,7 @@ def load(logdir, step: int, modalities: Sequence[Modality]) -> dict[str, np.ndar
             f"python -m experiments.evaluate --logdir {logdir} --trust on does it"
         )
     try:
-        with np.load(file) as content:
+        with file.open("rb") as stream, np.load(stream) as content:
             arrays = dict(content)
         names = arrays.pop("sensors").tolist()
     except Exception as error:

@@ -286,7 +286,8 @@ def test_a_frame_shows_the_scene_and_what_each_sensor_delivered():
             batch = environments.step(np.ones((1, 2)))
         batch.available["depth"][:] = False
         scene = np.full((PANEL, PANEL, 3), 77, np.uint8)
-        frame = panels(scene, batch, environments.modalities)
+        trust = {"vector": 0.4, "embedding": 0.6, "depth": 0.1}
+        frame = panels(scene, batch, environments.modalities, trust)
     tiles = np.split(frame[16:], 5, axis=1)
     assert (tiles[0] == 77).all()
     assert (tiles[1] == 10).all()
@@ -294,6 +295,9 @@ def test_a_frame_shows_the_scene_and_what_each_sensor_delivered():
     assert tiles[2][PANEL // 2, PANEL // 2].tolist() == [200, 30, 30]
     assert frame[0, 2 * PANEL].tolist() == [200, 30, 30]
     assert frame[0, PANEL].tolist() == [0, 0, 0]
+    # Amber around the vector, which is distrusted.
+    assert frame[0, 3 * PANEL].tolist() == [240, 160, 0] == tiles[3][0, 0].tolist()
+    assert frame[0, 4 * PANEL].tolist() == [0, 0, 0] != tiles[4][0, 0].tolist()
     # The first bar of the vector, clipped at +1, goes up.
     assert tiles[3][8, PANEL // 8].tolist() == [80, 170, 240]
 
@@ -311,12 +315,12 @@ def test_a_frame_shows_the_proportion_wiped(wiped):
 
 def test_the_video_marks_the_sensor_that_was_removed(logdir, results):
     film = frames(logdir / "videos" / "evaluation-without-image.mp4")
-    assert film.shape == (21, PANEL + 16, 5 * PANEL, 3)
+    assert film.shape == (20, PANEL + 16, 5 * PANEL, 3)
     middle = film[:, 16 + PANEL // 2]
     assert abs(middle[:, PANEL + PANEL // 2].astype(int) - [200, 30, 30]).max() < 60
     # Depth is 0 at first and grows to 1; it was delivered.
     grey = middle[:, 2 * PANEL + PANEL // 2].mean(-1)
-    assert abs(grey - 255 * np.arange(21) / 20).max() < 12
+    assert abs(grey - 255 * np.arange(20) / 20).max() < 12
     with av.open(str(logdir / "videos" / "evaluation-without-image.mp4")) as file:
         assert file.streams.video[0].average_rate == FRAMES_PER_SECOND
 

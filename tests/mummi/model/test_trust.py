@@ -9,14 +9,17 @@ import pytest
 from scipy.special import logsumexp
 
 from mummi.agent import Agent
-from mummi.model.calibration import calibrate
+from mummi.model.calibration import _reach, calibrate
 from mummi.model.trust import (
     LIES,
+    NOVEL,
     RECOVERS,
     Judge,
     closeness,
     expectation,
+    nearest,
     subsets,
+    told_apart,
     transitions,
 )
 from mummi.model.world_model import WorldModel
@@ -96,9 +99,42 @@ def test_thresholds_are_those_of_healthy_data(thresholds):
     count = 2 ** len(MODALITIES)
     assert thresholds.past.shape == thresholds.present.shape == (len(MODALITIES), count)
     assert all(np.isfinite(x).all() for x in thresholds)
-    assert (thresholds.past >= 0).all() and (thresholds.least <= 0.5).all()
+    assert (thresholds.past >= 0).all() and (thresholds.reach > 0).all()
     # No value of these repeats, and a rate of nothing is not certain.
     assert (thresholds.repeats > 0).all() and (thresholds.repeats < 0.1).all()
+
+
+def test_the_nearest_healthy_value_is_that_of_a_loop():
+    random = np.random.default_rng(1)
+    bank, means = random.normal(size=(2, 5, 3)), random.normal(size=(2, 4, 3))
+    found = nearest(jnp.asarray(bank), jnp.asarray(means))
+    for m, b in itertools.product(range(2), range(4)):
+        expected = min(np.square(means[m, b] - x).sum() for x in bank[m])
+        np.testing.assert_allclose(found[m, b], expected, rtol=1e-5)
+
+
+def test_evidence_of_an_event_is_the_log_of_its_odds():
+    event = jnp.array([True, False])
+    np.testing.assert_allclose(told_apart(event, 0.8, 0.1), np.log([8.0, 0.2 / 0.9]), rtol=1e-5)
+
+
+def test_healthy_values_are_held_against_those_of_other_episodes():
+    random = np.random.default_rng(2)
+    bank, means = random.normal(size=(2, 6, 3)), random.normal(size=(7, 2, 2, 3))
+    source = random.integers(0, 2, (2, 6))
+    delivered = random.random((7, 2, 2)) < 0.8
+    found = _reach(*map(jnp.asarray, (bank, source, means, delivered)))
+    for m in range(2):
+        distances = [
+            min(
+                np.square(means[t, m, b] - x).sum()
+                for x, episode in zip(bank[m], source[m], strict=True)
+                if episode != b
+            )
+            for t, b in itertools.product(range(7), range(2))
+            if delivered[t, m, b]
+        ]
+        np.testing.assert_allclose(found[m], np.quantile(distances, 1 - NOVEL), rtol=1e-4)
 
 
 def test_what_never_delivers_cannot_be_calibrated(agent, state):
@@ -136,11 +172,16 @@ def play(agent, state, recorded, freeze=None):
 def test_an_agent_that_distrusts_nobody_acts_as_one_without_trust(agent, state, thresholds):
     recorded = episode(7)
     plain, none = play(agent, state, recorded)
-    lenient = thresholds._replace(least=jnp.zeros(len(MODALITIES)))
+    # Predictions that tell nothing, in reach of anything: no evidence is left against anybody.
+    told = ("past", "present", "past_level", "present_level")
+    lenient = thresholds._replace(
+        reach=jnp.full(len(MODALITIES), jnp.inf),
+        **{name: jnp.zeros_like(getattr(thresholds, name)) for name in told},
+    )
     careful, trust = play(agent.trusting(lenient), state, recorded)
     assert none == [None] * STEPS
     np.testing.assert_allclose(careful, plain, rtol=1e-5, atol=1e-6)
-    assert all(((x >= 0) & (x <= 1 + 1e-6)).all() for x in trust)
+    assert all(((x >= 0.5) & (x <= 1 + 1e-6)).all() for x in trust)
 
 
 def test_a_frozen_sensor_is_found_by_its_repeats_and_the_others_stay(agent, state, thresholds):
