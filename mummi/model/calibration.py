@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mummi.model.trust import NOVEL, Evidence, Judge, Thresholds, closeness, expectation
+from mummi.model.evidence import closeness, expectation
+from mummi.model.trust import NOVEL, Evidence, Judge, Thresholds
 
 BANK = 256
 """Healthy values of each sensor that the density ratio compares with."""
