@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -100,12 +101,11 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
         config = dataclasses.replace(config, background=arguments.background)
     seed = config.seed if arguments.seed is None else arguments.seed
     trained, console = Trained.load(logdir, record), Console()
-    asked, lies = asked_rows(arguments, record), asked_faults(arguments, record)
+    rows, lies = asked_rows(arguments, record), asked_faults(arguments, record)
     judged = bool(lies) and trained.can_trust(console)
-    rows = list(dict.fromkeys([*asked, *(faults.conditions(lies, judged) if lies else [])]))
-    require_distinct(rows)
+    hard = faults.conditions(lies, judged) if lies else []
     careful = trained
-    if any(row.trust for row in rows):
+    if any(row.trust for row in (*rows, *hard)):
         found = measured(trained, record.config, logdir, arguments.envs, console)
         careful = trained.trusting(found)
     common = {
@@ -116,45 +116,95 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
         "step": trained.step,
         "background": config.background,
     }
-    files = Files(out, common)
-    held = {row: files.held(row) for row in rows}
-    results, decoded = {}, {}
     with Stage(config, min(arguments.envs, len(numbers)), seed) as stage:
-        for row in stage.order(rows):
-            lacking = [n for n in numbers if not (arguments.keep and n in held[row].numbers)]
-            if not lacking:
-                continue
-            decodes = arguments.agreement and not trained.imitates and row.name == CONTROL
-            options = {"video": arguments.video, "record": decodes}
-            who = careful if row.trust else trained
-            outcome = play(who, stage, row, lacking, console, **options)
-            more = {"measures": outcome.measures} if trained.imitates else {}
-            results[row.name] = held[row] = files.save(row, outcome.result, **more)
-            console.print(f"{row.name}: {results[row.name].mean:.4g}")
-            if outcome.frames:
-                path = out / "videos" / f"evaluation-{row.file}.mp4"
-                write_video(path, np.stack(outcome.frames), FRAMES_PER_SECOND)
-                console.print(f"video: {path}")
-            if outcome.recording:
-                decoded = agreement(trained.agent, trained.parameters, outcome.recording, seed)
-                files.save_agreement(decoded, len(outcome.recording.episodes()))
-    results = {row.name: results[row.name] for row in rows if row.name in results}
+        player = Player(arguments, trained, careful, stage, console)
+        files = Files(out, common)
+        results = player.play(rows, files, numbers, decode=arguments.agreement)
+        # Tables and plots, which look into eval/, do not show every fault.
+        held = player.play(hard, Files(out / "faults", common), numbers)
     differences = files.compare()
-    if shown := {row.name: results[row.name] for row in asked if row.name in results}:
-        named = {row.name: differences[row.file] for row in asked if row.file in differences}
-        console.print(table(config, trained.step, shown, named))
-    if decoded:
-        console.print(show(decoded))
+    if played := {row.name: result for row, result in results.items() if row in player.played}:
+        named = {row.name: differences[row.file] for row in rows if row.file in differences}
+        console.print(table(config, trained.step, played, named))
+    if player.decoded:
+        console.print(show(player.decoded))
     if lies:
-        found = faults.report(lies, held, judged)
-        benchmark = out / "faults" / f"severity-{arguments.severity}"
         title = f"{config.task}, {config.method}, seed {config.seed}, step {trained.step}, "
         title += f"severity {arguments.severity}"
-        write_json(benchmark.with_suffix(".json"), common | found)
-        faults.picture(found, title, benchmark.with_suffix(".png"))
+        found = faults.report(lies, held, judged)
+        path = out / "faults" / f"severity-{arguments.severity}.json"
+        write_json(path, common | found)
+        faults.picture(found, title, path.with_suffix(".png"))
         console.print(faults.table(found, title))
-        console.print(f"picture: {benchmark.with_suffix('.png')}")
-    return results
+        console.print(f"picture: {path.with_suffix('.png')}")
+    return {row.name: result for row, result in (results | held).items() if row in player.played}
+
+
+class Player:
+    """Plays conditions, writes their files, and says what comes of them.
+
+    Args:
+        arguments: of the command.
+        trained: acts.
+        careful: the same, who leaves out sensors that lie.
+        stage: where.
+        console: where it is said.
+
+    Attributes:
+        played: conditions of which episodes were played.
+        decoded: how the sensors agree, of the condition in which nothing is missing.
+    """
+
+    def __init__(
+        self,
+        arguments: Arguments,
+        trained: Trained,
+        careful: Trained,
+        stage: Stage,
+        console: Console,
+    ):
+        self._arguments, self._stage, self._console = arguments, stage, console
+        self._trained, self._careful = trained, careful
+        self.played: set[Condition] = set()
+        self.decoded: dict[str, dict] = {}
+
+    def play(
+        self,
+        rows: Sequence[Condition],
+        files: Files,
+        numbers: Sequence[int],
+        *,
+        decode: bool = False,
+    ) -> dict[Condition, Result]:
+        """Plays the episodes of each row that are wanted; returns all that its file then has.
+
+        Where nothing is missing it may also decode the physical state from the sensors.
+        """
+        require_distinct(rows)
+        results = {row: files.held(row) for row in rows}
+        for row in self._stage.order(rows):
+            held = results[row].numbers if self._arguments.keep else ()
+            if lacking := [n for n in numbers if n not in held]:
+                results[row] = self._play(row, files, lacking, decode)
+                self.played.add(row)
+                self._console.print(f"{row.name}: {results[row].mean:.4g}")
+        return results
+
+    def _play(self, row: Condition, files: Files, numbers: Sequence[int], decode: bool) -> Result:
+        trained = self._careful if row.trust else self._trained
+        decode = decode and not trained.imitates and row.name == CONTROL
+        options = {"video": self._arguments.video, "record": decode}
+        outcome = play(trained, self._stage, row, numbers, self._console, **options)
+        more = {"measures": outcome.measures} if trained.imitates else {}
+        if outcome.frames:
+            path = files.folder / "videos" / f"evaluation-{row.file}.mp4"
+            write_video(path, np.stack(outcome.frames), FRAMES_PER_SECOND)
+            self._console.print(f"video: {path}")
+        if outcome.recording:
+            seed = self._stage.seed
+            self.decoded = agreement(trained.agent, trained.parameters, outcome.recording, seed)
+            files.save_agreement(self.decoded, len(outcome.recording.episodes()))
+        return files.save(row, outcome.result, **more)
 
 
 def asked_rows(arguments: Arguments, record: run.Run) -> list[Condition]:

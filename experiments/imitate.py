@@ -51,6 +51,7 @@ class Options:
         evaluate_missing: sensor dropout scripts, one row each; by default none medium high, on
             LIBERO none. Each sensor removed entirely is a row, too; on LIBERO each camera and both.
             A head that reads no sensor has none alone.
+        trust: leave out sensors that lie, as of experiments.evaluate.
         video: write a video of the first episode of each row.
         random: add the row of the random policy.
         expert: add the row of the task's expert.
@@ -60,6 +61,7 @@ class Options:
 
     logdir: str = ""
     evaluate_missing: tuple[str, ...] | None = None
+    trust: Literal["on", "off"] = "off"
     video: bool = False
     random: bool = False
     expert: bool = False
@@ -155,6 +157,8 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
             the task.
     """
     logdir = pathlib.Path(config.logdir)
+    if options.trust == "on" and options.ablation:
+        raise ValueError("--ablation modality-pairs is drawn of rows without trust: leave one out")
     check_folder(config, imitation)
     sensors = task_sensors(config)
     trained = (logdir / HEAD).is_file()
@@ -238,6 +242,7 @@ def conditions(run: Run, imitation: Imitation, options: Options) -> evaluate.Arg
         missing=tuple(dict.fromkeys([*["none"] * pairs, *scripts])),
         drop=dropped,
         episodes=config.evaluate_episodes,
+        trust=options.trust,
         video=options.video,
         random=options.random,
         expert=options.expert,

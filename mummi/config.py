@@ -244,6 +244,7 @@ class Config:
             on a CPU and four on an accelerator. Acting has the parameters after the last of them.
         evaluate_every: environment steps between evaluations; 0 for none.
         evaluate_episodes: episodes of each evaluation.
+        trust: evaluations leave out sensors that lie, by thresholds that each of them measures.
         log_every: environment steps between two log entries.
         checkpoint_every: seconds between two checkpoints.
         bfloat16: compute layers in bfloat16: auto does so on accelerators.
@@ -284,6 +285,7 @@ class Config:
     updates_per_call: int = free(0)
     evaluate_every: int = free(20_000)
     evaluate_episodes: int = free(10)
+    trust: Literal["on", "off"] = free("off")
     log_every: int = free(2_000)
     checkpoint_every: float = free(60.0)
     bfloat16: Literal["auto", "on", "off"] = free("auto")

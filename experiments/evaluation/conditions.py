@@ -19,6 +19,11 @@ def condition_name(dropped: Sequence[str], script: str) -> str:
     return f"without {', '.join(dropped)}" + f"; {script}" * (script != "none")
 
 
+def variant(name: str, *, trust: bool = False, as_zeros: bool = False) -> str:
+    """Name of the condition in which an agent is not as it is otherwise."""
+    return name + "; as zeros" * as_zeros + "; trust" * trust
+
+
 class Condition(NamedTuple):
     """One row of the table.
 
@@ -56,11 +61,11 @@ class Condition(NamedTuple):
 
     def trusting(self) -> "Condition":
         """The same with trust."""
-        return self._replace(name=f"{self.name}; trust", trust=True)
+        return self._replace(name=variant(self.name, trust=True), trust=True)
 
     def blackened(self) -> "Condition":
         """The same with what is missing as zeros."""
-        return self._replace(name=f"{self.name}; as zeros", as_zeros=True)
+        return self._replace(name=variant(self.name, as_zeros=True), as_zeros=True)
 
 
 def usual(record: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:

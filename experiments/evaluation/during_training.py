@@ -4,6 +4,8 @@ from experiments.evaluation.actors import AgentActor
 from experiments.evaluation.agreement import Recording, agreement
 from experiments.evaluation.diagnosis import diagnose, scalars
 from experiments.evaluation.rollout import evaluation_environments, rollout
+from experiments.evaluation.trained import Trained
+from experiments.evaluation.trust import Traces, measure
 from mummi.agent import Agent, Parameters
 from mummi.config import Config
 
@@ -26,18 +28,27 @@ class Evaluation:
             parameters: its present parameters.
 
         Returns:
-            ``evaluation/return``, ``evaluation/std``, and by ``evaluation/NAME`` what the task logs
+            ``evaluation/return``, ``evaluation/std``, with trust by ``trust/SENSOR`` the mean trust
+            in each sensor and by ``distrusted/SENSOR`` the share of steps at which it was left out
+            although it delivered; by ``evaluation/NAME`` what the task logs
             at the end of an episode; by ``decoding/SENSOR_to_SENSOR`` how well the sensors agree;
             by ``diagnosis/NAME`` what the latents know, as of ``diagnosis.scalars``.
         """
         config = self._config
         count = max(1, min(config.envs, config.evaluate_episodes))
+        acting, trusts = agent, config.trust == "on"
+        if trusts:
+            acting = agent.trusting(measure(Trained(agent, parameters, 0, False), config, count))
         with evaluation_environments(config, count, config.seed, config.missing) as environments:
-            act = AgentActor(agent, parameters, count, config.seed)
+            act = actor = AgentActor(acting, parameters, count, config.seed)
+            if trusts:
+                act = traces = Traces(act, actor, [m.name for m in agent.modalities])
             recording = Recording(act, environments)
             result = rollout(recording, environments, range(config.evaluate_episodes))
         scores = {"evaluation/return": result.mean, "evaluation/std": result.std}
         scores |= {f"evaluation/{name}": value for name, value in result.last.items()}
+        if trusts:
+            scores |= traces.scalars()
         decoded = agreement(agent, parameters, recording, config.seed)
         for fitted, row in decoded.items():
             scores |= {f"decoding/{fitted}_to_{name}": score for name, score in row.items()}

@@ -38,9 +38,13 @@ class Files:
         out: folder of ``eval``.
         common: what all files say: ``task``, ``method``, ``seed``, ``evaluation_seed``, ``step``
             and ``background``.
+
+    Attributes:
+        folder: that of ``eval``.
     """
 
     def __init__(self, out: pathlib.Path, common: dict):
+        self.folder = out
         self._folder, self._common = out / "eval", common
         self._agreement = out / "agreement.json"
 

@@ -96,6 +96,17 @@ class Traces:
                 self.trust[numbers[k]][name].append(round(trust, 3) if there else None)
         return actions
 
+    def scalars(self) -> dict[str, float]:
+        """``trust/SENSOR``, mean trust where it delivered, and ``distrusted/SENSOR``, the share of
+        those steps at which it was left out; nothing of one that never delivered."""
+        found = {}
+        for name in self._names:
+            rows = [t for trace in self.trust.values() for t in trace[name] if t is not None]
+            if rows:
+                found[f"trust/{name}"] = float(np.mean(rows))
+                found[f"distrusted/{name}"] = float(np.mean(np.array(rows) < 0.5))
+        return found
+
     def now(self, k: int) -> dict[str, float]:
         """Trust in each sensor of environment ``k`` at the last step."""
         trust = np.asarray(self._actor.carries[k].verdict.trust[:, 0])

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.evaluation.conditions import condition_name
+from experiments.evaluation.conditions import condition_name, variant
 from mummi.config import Config
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.record import Imitation, is_imitation, load
@@ -43,6 +43,8 @@ class Score:
         policy: who acted: agent, random or expert.
         missing: share of sensor readings that did not arrive.
         returns: of each episode.
+        trust: sensors that lie were left out.
+        as_zeros: what was missing was delivered as zeros.
         numbers: of the episodes; none where the file does not tell them apart.
         last: mean over episodes of each number in ``TimeStep.info`` at their ends.
         measures: of motion and speed, where they were measured.
@@ -60,6 +62,8 @@ class Score:
     last: dict[str, float]
     measures: dict[str, float | None] = dataclasses.field(default_factory=dict)
     by_task: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    trust: bool = False
+    as_zeros: bool = False
     numbers: tuple[int, ...] = ()
 
     @property
@@ -70,7 +74,8 @@ class Score:
     @property
     def condition(self) -> str:
         """Name of the condition."""
-        return condition_name(self.dropped, self.script["name"])
+        name = condition_name(self.dropped, self.script["name"])
+        return variant(name, trust=self.trust, as_zeros=self.as_zeros)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +178,8 @@ def _scores(folder: pathlib.Path) -> Iterator[Score]:
                 last=content.get("last", {}),
                 measures=content.get("measures", {}),
                 by_task=content.get("by_task", {}),
+                trust=content.get("trust", False),
+                as_zeros=content.get("missing_as_zeros", False),
                 numbers=tuple(content.get("numbers", ())),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -26,3 +26,13 @@ def test_returns_the_last_information_and_the_agreement_of_every_pair_of_sensors
     assert np.isfinite(list(scores.values())).all()
     # The same agent on the same seeds.
     assert Evaluation(config)(agent, devices.run_once(agent.init, 0)) == scores
+
+
+def test_with_trust_it_says_how_far_each_sensor_is_believed(tmp_path):
+    config = dataclasses.replace(tiny.config(tmp_path), evaluate_episodes=1, trust="on")
+    sensors = envs.make("dummy", image_size=config.image_size)
+    agent = Agent(config, sensors.modalities, sensors.action_size)
+    scores = Evaluation(config)(agent, devices.run_once(agent.init, 0))
+    for m in sensors.modalities:
+        assert 0 <= scores[f"trust/{m.name}"] <= 1
+        assert 0 <= scores[f"distrusted/{m.name}"] <= 1

@@ -99,7 +99,7 @@ def test_a_run_is_benchmarked_and_its_policy_trusts_by_the_same_thresholds(logdi
     assert (logdir / "faults" / "severity-2.png").stat().st_size > 10_000
     said = capsys.readouterr().out
     assert "kept of the announced score" in said
-    row = json.loads((logdir / "eval" / "depth-frozen-2-trust.json").read_text())
+    row = json.loads((logdir / "faults" / "eval" / "depth-frozen-2-trust.json").read_text())
     assert row["trust"] is True and row["script"]["rules"][0]["rule"] == "frozen"
     assert {len(trust) for trust in row["trust_of_each"][0].values()} == {24}
     # A policy in a loop by hand says the same of every sensor.
