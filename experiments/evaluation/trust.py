@@ -19,7 +19,7 @@ from mummi.runs import thresholds
 
 CALIBRATION = 4
 """Second entry of the seeds of healthy episodes, which neither training nor evaluation plays."""
-EPISODES = 4
+EPISODES = 10
 """Healthy episodes with nothing missing, and as many with what training had missing."""
 
 

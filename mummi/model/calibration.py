@@ -14,7 +14,7 @@ from mummi.model.trust import NOVEL, Evidence, Judge, Thresholds
 
 BANK = 256
 """Healthy values of each sensor that the density ratio compares with."""
-USUAL = 0.03
+USUAL = 0.01
 """Quantile of healthy log ratios above which a value is as good as any."""
 SCALES = 2.0 ** np.arange(-3, 12)
 """Candidates for the scale s of squared distances."""

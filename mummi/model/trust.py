@@ -34,7 +34,7 @@ from mummi.model.world_model import WorldModel
 LARGEST = 4
 """Sensors of which all subsets are hypotheses; of more, those in which at most two lie or one is
 honest."""
-LIES, RECOVERS = 1e-3, 0.02
+LIES, RECOVERS = 3e-4, 0.02
 """Probability of a step that an honest sensor begins to lie, and that a liar becomes honest."""
 PAST = 8
 """Steps of the recent past that a liar may repeat."""
