@@ -20,6 +20,7 @@ from experiments.evaluation.playing import Stage, play
 from experiments.evaluation.rollout import episode_numbers, write_json
 from experiments.evaluation.trained import Trained
 from mummi.imitation.record import is_imitation
+from mummi.runs import devices
 from mummi.runs import record as run
 
 matplotlib.use("Agg")
@@ -85,7 +86,9 @@ def diagnose_run(logdir: pathlib.Path, arguments: Arguments, console: Console) -
         found |= diagnose(trained.agent, trained.parameters, episodes, config.seed)
     if arguments.cost:
         with console.status(f"{logdir}: what the processor does"):
-            found["cpu"] = stage_costs(trained.agent, trained.parameters)
+            # What an update costs does not depend on what was learned.
+            state = devices.run_once(trained.agent.init, config.seed)
+            found["cpu"] = stage_costs(trained.agent, state)
     write_json(logdir / "diagnosis.json", found)
     return found
 

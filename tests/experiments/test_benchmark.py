@@ -95,7 +95,10 @@ def update_by_hand(batch: int, time: int) -> int:
             patch = m.image_kernels[0]
             patches = math.prod(modality.shape[:2]) // patch**2
             width = m.image_widths[0]
-            total += layers(number * patches, patch**2 * modality.shape[2], width, times=2)
+            channels = modality.shape[2]
+            if modality.kind == "depth" and m.depth_input == "silhouette":
+                channels = 2
+            total += layers(number * patches, patch**2 * channels, width, times=2)
             total += layers(number, patches * width, 2 * m.fused)
     total += transition(number, times=3)
     total += layers(number, m.deter + 2 * m.fused, m.hidden, 2 * m.stoch)

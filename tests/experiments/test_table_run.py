@@ -81,7 +81,7 @@ def test_the_video_shows_both_cameras_and_marks_the_missing_one(logdir):
     evaluate.evaluate(arguments)
     with av.open(str(logdir / "videos" / "evaluation-without-workspace_rgb.mp4")) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert len(frames) == 13
+    assert len(frames) == 12
     scene, workspace, robot = (
         frames[-1][:, k * PANEL : (k + 1) * PANEL].astype(int) for k in range(3)
     )

@@ -193,6 +193,7 @@ def test_a_union_takes_no_other(field, value):
 FREE = {
     *("devices", "coordinator", "processes", "process", "envs", "bfloat16"),
     *("steps", "logdir", "log_every", "checkpoint_every", "evaluate_every", "evaluate_episodes"),
+    "trust",
     *("replay_memory", "replay_device", "updates_per_call"),
 }
 
