@@ -49,7 +49,9 @@ def draw(axis, sensor: str, values: dict[str, np.ndarray], touch: np.ndarray) ->
 
 def main() -> None:
     """Writes the picture: a row a fault, for each sensor the severities beside each other."""
-    modalities = envs.make(TASK).modalities
+    environment = envs.make(TASK)
+    environment.close()
+    modalities = environment.modalities
     columns = [(m.name, severity) for m in modalities for severity in SEVERITIES]
     rows = ["healthy", *FAULTS]
     size = (0.95 * len(columns), 0.95 * len(rows))

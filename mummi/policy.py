@@ -66,8 +66,8 @@ class Policy:
         checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
         state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
         if trust:
-            arrays = load_thresholds(logdir, meta["step"], run.modalities)
-            agent = agent.trusting(Thresholds(**arrays))
+            found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
+            agent = agent.trusting(found)
         return cls(agent, state.average, seed)
 
     def reset(self) -> None:

@@ -33,7 +33,7 @@ def measured(
     """
     modalities, step = trained.agent.modalities, trained.step
     if thresholds.path(logdir, step).is_file():
-        return Thresholds(**thresholds.load(logdir, step, modalities))
+        return thresholds.load(logdir, step, modalities, Thresholds)
     with console.status("measuring healthy sensors"):
         found = measure(trained, config, envs)
     thresholds.save(logdir, step, modalities, found._asdict())

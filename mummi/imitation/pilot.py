@@ -137,6 +137,6 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     head.restore(load_episode(path))
     pilot = Pilot(latents, head)
     if trust:
-        arrays = load_thresholds(logdir, meta["step"], run.modalities)
-        pilot = pilot.trusting(Thresholds(**arrays))
+        found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
+        pilot = pilot.trusting(found)
     return pilot, meta["step"]

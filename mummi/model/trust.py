@@ -9,11 +9,11 @@ p(x | z) / p(x):
 
 - an honest sensor says what its filter predicts from the past, and what the other honest ones see;
 - a liar says what has nothing to do with them (a ratio of 1), or what they saw some steps ago, and
-  perhaps the very same value again and again.
+  perhaps the very same value again and again, or what is unlike anything healthy.
 
 A hidden Markov model over the subsets gathers this evidence over time: a sensor seldom begins to
 lie, and seldom ends. Trust is the probability that a sensor is honest. Nothing is trained; a few
-numbers are measured on healthy episodes (``Judge.calibrate``).
+numbers are measured on healthy episodes (``mummi.model.calibration``).
 """
 
 import itertools
@@ -204,7 +204,7 @@ class Judge:
 
         Args:
             params: of the world model.
-            thresholds: from ``calibrate``.
+            thresholds: from ``calibration.calibrate``.
             verdict: from the last step, or ``start``.
             said: mean and std [B, E] of each sensor's expert, of ``Perception.say``.
             values: by modality [B, *shape].

@@ -1,7 +1,8 @@
 """The thresholds of trust beside a run's checkpoints, of which each has its own."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,18 @@ def save(logdir, step: int, modalities: Sequence[Modality], arrays: Mapping) -> 
         np.savez_compressed(file, sensors=names, **arrays)
 
 
-def load(logdir, step: int, modalities: Sequence[Modality]) -> dict[str, np.ndarray]:
-    """The thresholds of the checkpoint at ``step``, arrays by name.
+def load(logdir, step: int, modalities: Sequence[Modality], kind: Callable[..., Any]) -> Any:
+    """The thresholds of the checkpoint at ``step``.
+
+    Args:
+        logdir: folder of the run.
+        step: of the checkpoint.
+        modalities: the sensors of the run.
+        kind: makes them of the arrays by name.
 
     Raises:
         FileNotFoundError: they were not measured yet.
-        ValueError: the file is damaged or of other sensors.
+        ValueError: the file is damaged, from another version, or of other sensors.
     """
     file = path(logdir, step)
     if not file.is_file():
@@ -38,11 +45,14 @@ def load(logdir, step: int, modalities: Sequence[Modality]) -> dict[str, np.ndar
         with file.open("rb") as stream, np.load(stream) as content:
             arrays = dict(content)
         names = arrays.pop("sensors").tolist()
+        thresholds = kind(**arrays)
     except Exception as error:
-        raise ValueError(f"{file} is damaged ({error}); remove it to measure it anew") from error
+        raise ValueError(
+            f"{file} is damaged or from another version ({error}); remove it to measure it anew"
+        ) from error
     if names != [m.name for m in modalities]:
         raise ValueError(
             f"{file} is of the sensors {', '.join(names)}, and this run has "
             f"{', '.join(m.name for m in modalities)}"
         )
-    return arrays
+    return thresholds
