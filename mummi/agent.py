@@ -278,7 +278,8 @@ class Agent:
             available: by modality bool [B].
             is_first: bool [B], forgets the past of a robot.
             key: random key; the carry's count makes each step's draws its own.
-            explore: sample the actor and add exploration noise (training), or its mode.
+            explore: sample latents and actor and add exploration noise (training); or else the mode
+                of the actor at the means of the latents.
         """
         # A call is slower for each array that it is handed, used or not.
         params = Parameters(model=params.model, actor=params.actor, critic=params.critic)
@@ -289,12 +290,13 @@ class Agent:
         perception, moved = self.model.perception, (carry.action, is_first)
         delivered = perception.delivered(available)
         said = perception.say(params.model, values, delivered, delivered)
-        fused_mask, verdict = delivered, carry.verdict
-        if self._judge is not None:
-            inputs = (said, values, delivered, *moved)
-            trusted, verdict = self._judge.step(params.model, self._thresholds, verdict, *inputs)
-            fused_mask = delivered & trusted
-        state = self.model.filter_said(params.model, carry.state, said, fused_mask, *moved, keys[0])
+        verdict = carry.verdict
+        if self._judge is None:
+            inputs = (carry.state, said, delivered, *moved, keys[0] if explore else None)
+            state = self.model.filter_said(params.model, *inputs)
+        else:
+            inputs = (verdict, said, delivered, *moved)
+            _, state, verdict = self._judge.step(params.model, self._thresholds, *inputs)
         noise = jax.random.normal(keys[1], carry.action.shape) if explore else 0.0
         action = self.behavior.act(params.actor, state.feature, noise)
         action = plan(self.config.mpc, self.behavior, params, state, action, keys[2])

@@ -236,12 +236,13 @@ class Latents:
         mask = perception.delivered(available)
         said = perception.say(params, values, mask, mask)
         if self._judge is not None:
-            inputs = (said, values, mask, action, is_first)
-            trusted, verdict = self._judge.step(params, self._thresholds, verdict, *inputs)
+            inputs = (verdict, said, mask, action, is_first)
+            trusted, state, verdict = self._judge.step(params, self._thresholds, *inputs)
             mask &= trusted
         belief = perception.fuse(said, mask, None)
         evidence, blind, fused, embeddings = self._evidence(belief)
-        state = self._move(params, state, action, is_first, evidence, blind)
+        if self._judge is None:
+            state = self._move(params, state, action, is_first, evidence, blind)
         feature = jnp.concatenate([state.feature, fused], -1)
         return feature, embeddings, mask, Followed(state, verdict)
 

@@ -78,7 +78,7 @@ def _follow(judge: Judge, params, steps) -> Evidence:
         values, available, led, first = now
         delivered = judge.perception.delivered(available)
         said = judge.perception.say(params, values, delivered, delivered)
-        return judge.watch(params, verdict, said, values, delivered, led, first)
+        return judge.watch(params, verdict, said, delivered, led, first)
 
     return jax.lax.scan(step, judge.start(steps[2].shape[1]), steps)[1]
 

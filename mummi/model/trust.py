@@ -17,7 +17,7 @@ numbers are measured on healthy episodes (``mummi.model.calibration``).
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -85,7 +85,7 @@ class Verdict(NamedTuple):
         belief: log probability of each subset [B, S].
         seen: g of what each subset saw at the last ``PAST`` steps [K, S, B, E], newest first.
         ratio: log E[exp(-|d(x') - g|^2 / s)] of the same [K, M, S, B]; infinite before the first.
-        last: last delivered value of each sensor, by name [B, *shape].
+        last: what the expert of each sensor said of its last delivered value [M, B, E].
         delivered: whether there is one [M, B].
     """
 
@@ -94,7 +94,7 @@ class Verdict(NamedTuple):
     belief: Array
     seen: Array
     ratio: Array
-    last: dict[str, Array]
+    last: Array
     delivered: Array
 
 
@@ -185,7 +185,7 @@ class Judge:
             belief=jnp.tile(jnp.log(jnp.eye(count)[-1] + 1e-9), (batch, 1)),
             seen=jnp.zeros((PAST, count, batch, config.fused)),
             ratio=jnp.full((PAST, sensors, count, batch), jnp.inf),
-            last={m.name: jnp.zeros((batch, *m.shape), m.dtype) for m in self.modalities},
+            last=jnp.zeros((sensors, batch, config.fused)),
             delivered=jnp.zeros((sensors, batch), bool),
         )
 
@@ -195,30 +195,36 @@ class Judge:
         thresholds: Thresholds,
         verdict: Verdict,
         said: Sequence[tuple[Array, Array]],
-        values: Mapping[str, Array],
         delivered: Bool[Array, "M B"],
         action: Float[Array, "B A"],
         is_first: Bool[Array, " B"],
-    ) -> tuple[Bool[Array, "M B"], Verdict]:
-        """Which sensors are believed at this step, and what to remember.
+    ) -> tuple[Bool[Array, "M B"], State, Verdict]:
+        """Which sensors are believed at this step, the latent state of those, what to remember.
+
+        The state is that of the believed sensors' own filter, so that no liar has touched it,
+        before it was found out either. Of more than ``LARGEST`` sensors it is that of the subset
+        most like them.
 
         Args:
             params: of the world model.
             thresholds: from ``calibration.calibrate``.
             verdict: from the last step, or ``start``.
             said: mean and std [B, E] of each sensor's expert, of ``Perception.say``.
-            values: by modality [B, *shape].
             delivered: which sensors did.
             action: that led to this step.
             is_first: forgets the past of a robot.
         """
-        inputs = (said, values, delivered, action, is_first)
+        inputs = (said, delivered, action, is_first)
         verdict, evidence = self.watch(params, verdict, *inputs)
         verdict = self.weigh(thresholds, verdict, evidence)
-        return verdict.trust >= 0.5, verdict
+        trusted = verdict.trust >= 0.5
+        unlike = (self.hypotheses[..., None] != trusted).sum(1)  # [S, B]
+        batch = delivered.shape[1]
+        chosen = unlike.argmin(0) * batch + jnp.arange(batch)
+        return trusted, jax.tree.map(lambda x: x[chosen], verdict.filters), verdict
 
     def watch(
-        self, params, verdict: Verdict, said, values, delivered, action, is_first
+        self, params, verdict: Verdict, said, delivered, action, is_first
     ) -> tuple[Verdict, Evidence]:
         """Moves the filters of all hypotheses on; arguments as of ``step``."""
         verdict = self._forget(verdict, is_first)
@@ -237,28 +243,14 @@ class Judge:
         prior, posterior = model.rssm.observe_step(
             params["rssm"], verdict.filters, *inputs, no_noise
         )
-        predicted, seen = (
-            model.objective.predict(params, state.feature).reshape(count, batch, -1)
-            for state in (prior, posterior)
-        )
-        same = jnp.stack(
-            [
-                (values[m.name] == verdict.last[m.name]).reshape(batch, -1).all(-1)
-                for m in self.modalities
-            ]
-        )
-        last = {
-            m.name: jnp.where(
-                there.reshape(batch, *(1,) * len(m.shape)), values[m.name], verdict.last[m.name]
-            )
-            for m, there in zip(self.modalities, delivered, strict=True)
-        }
+        feature = jnp.stack([prior.feature, posterior.feature])
+        g = model.objective.predict(params, feature).reshape(2, count, batch, -1)
+        means = jnp.stack([mean for mean, _ in said])
+        # An expert says the same to the bit of the same value, and it is smaller than a picture.
+        repeated = (means == verdict.last).all(-1) & delivered & verdict.delivered
+        last = jnp.where(delivered[..., None], means, verdict.last)
         evidence = Evidence(
-            means=jnp.stack([mean for mean, _ in said]),
-            predicted=predicted,
-            seen=seen,
-            repeated=same & delivered & verdict.delivered,
-            delivered=delivered,
+            means=means, predicted=g[0], seen=g[1], repeated=repeated, delivered=delivered
         )
         verdict = verdict._replace(
             filters=posterior, last=last, delivered=verdict.delivered | delivered
@@ -286,21 +278,16 @@ class Judge:
         self, thresholds: Thresholds, verdict: Verdict, evidence: Evidence
     ) -> tuple[Float[Array, "S B"], Verdict]:
         """Log likelihood of each subset, and the verdict with what they saw."""
-        t, means = thresholds, evidence.means
-        now = expectation(t.bank, evidence.seen, t.present)
-        past = closeness(means, evidence.predicted, t.past)
-        past = past - expectation(t.bank, evidence.predicted, t.past)
-        present = closeness(means, evidence.seen, t.present) - now
+        t, means, count = thresholds, evidence.means, len(self.hypotheses)
+        g = jnp.concatenate([evidence.predicted, evidence.seen])
+        inverse = jnp.concatenate([t.past, t.present], 1)
+        level = jnp.concatenate([t.past_level, t.present_level], 1)
+        chance = expectation(t.bank, g, inverse)
         stale = closeness(means, verdict.seen, t.present) - verdict.ratio
         stale = jax.nn.logsumexp(stale, 0) - jnp.log(PAST)
-        past, present, stale = (
-            CREDIT + jnp.minimum(ratio - level[..., None], 0.0)
-            for ratio, level in (
-                (past, t.past_level),
-                (present, t.present_level),
-                (stale, t.present_level),
-            )
-        )
+        stale = _usual(stale, t.present_level)
+        honest = _usual(closeness(means, g, inverse) - chance, level)
+        past, present = honest[:, :count], honest[:, count:]
         others = jnp.take_along_axis(present, np.maximum(self._others, 0)[..., None], 1)
         honest = jnp.where((self._others >= 0)[..., None], (past + others) / 2, past)
         honest = jnp.logaddexp(jnp.log(1 - ODD) + honest, jnp.log(ODD))
@@ -314,5 +301,10 @@ class Judge:
         def pushed(new, old):
             return jnp.concatenate([new[None], old[:-1]])
 
-        seen, ratio = pushed(evidence.seen, verdict.seen), pushed(now, verdict.ratio)
-        return support, verdict._replace(seen=seen, ratio=ratio)
+        ratio = pushed(chance[:, count:], verdict.ratio)
+        return support, verdict._replace(seen=pushed(evidence.seen, verdict.seen), ratio=ratio)
+
+
+def _usual(ratio: Float[Array, "M S B"], level: Float[Array, "M S"]) -> Array:
+    """What log ratios count for: no more than a usual one."""
+    return CREDIT + jnp.minimum(ratio - level[..., None], 0.0)

@@ -92,12 +92,16 @@ class WorldModel:
         return self.filter_said(params, state, said, delivered, action, is_first, key)
 
     def filter_said(
-        self, params, state: State, said, fused_mask: Array, action, is_first, key: Array
+        self, params, state: State, said, fused_mask: Array, action, is_first, key: Array | None
     ) -> State:
-        """As ``filter_step``, of what ``Perception.say`` gave, fused where ``fused_mask``."""
-        fuse_key, noise_key = jax.random.split(key)
+        """As ``filter_step``, of what ``Perception.say`` gave, fused where ``fused_mask``.
+
+        ``key`` None takes means in place of samples.
+        """
+        fuse_key, noise_key = (None, None) if key is None else jax.random.split(key)
         evidence, blind = self.perception.evidence(self.perception.fuse(said, fused_mask, fuse_key))
-        noise = jax.random.normal(noise_key, state.stoch.shape)
+        shape = state.stoch.shape
+        noise = jnp.zeros(shape) if noise_key is None else jax.random.normal(noise_key, shape)
         inputs = (state, action, is_first, evidence, blind, noise)
         return self.rssm.observe_step(params["rssm"], *inputs)[1]
 
