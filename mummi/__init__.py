@@ -24,7 +24,8 @@ def load_policy(logdir, *, seed: int = 0, trust: bool = False):
     from mummi.policy import Policy
 
     if is_imitation(logdir):
-        return Policy(load_pilot(logdir, trust=trust)[0], None, seed)
+        pilot, step = load_pilot(logdir, trust=trust)
+        return Policy(pilot, None, seed, step)
     return Policy.load(logdir, seed=seed, trust=trust)
 
 

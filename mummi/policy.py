@@ -37,13 +37,23 @@ class Policy:
     Attributes:
         modalities: the sensors it was trained with.
         action_size: number of actions, each in [-1, 1].
+        step: of the checkpoint, in environment steps, or updates of the world model where a head
+            acts; None without one.
     """
 
-    def __init__(self, agent: Acting, parameters: Parameters | None, seed: int = 0):
+    def __init__(
+        self,
+        agent: Acting,
+        parameters: Parameters | None,
+        seed: int = 0,
+        step: int | None = None,
+    ):
         self.modalities = agent.modalities
         self.action_size = agent.action_size
+        self.step = step
         self._agent = agent
         self._parameters = parameters
+        self._seed = seed
         self._key = jax.random.PRNGKey(seed)
         self._warned = set()
         self.reset()
@@ -68,12 +78,26 @@ class Policy:
         if trust:
             found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
             agent = agent.trusting(found)
-        return cls(agent, state.average, seed)
+        return cls(agent, state.average, seed, meta["step"])
+
+    def another(self) -> "Policy":
+        """A policy for another robot, with a past of its own.
+
+        The parameters and what was compiled are shared, and it draws the same random numbers.
+        """
+        return Policy(self._agent, self._parameters, self._seed, self.step)
 
     def reset(self) -> None:
         """Forgets the past: call at the start of each episode."""
         self._carry = self._agent.start(1)
         self._first = True
+        self._delivered: list[str] = []
+
+    @property
+    def taken(self) -> list[str]:
+        """Names of the sensors that the last action followed: delivered, finite and trusted."""
+        trust = self.trust
+        return [name for name in self._delivered if trust[name] >= 0.5]
 
     @property
     def trust(self) -> dict[str, float]:
@@ -126,6 +150,7 @@ class Policy:
             explore=False,
         )
         self._first = False
+        self._delivered = [name for name, delivered in mask.items() if delivered[0]]
         return np.asarray(action[0])
 
     def _checked(self, m: Modality, value, available: bool) -> tuple[np.ndarray, bool]:
@@ -138,7 +163,7 @@ class Policy:
         value = np.asarray(value)
         if value.shape != m.shape:
             raise ValueError(f"modality {m.name!r} has shape {value.shape}, not {m.shape}")
-        if not np.can_cast(value.dtype, m.dtype, "same_kind"):
+        if not np.can_cast(value.dtype, m.dtype, "safe" if m.kind == "image" else "same_kind"):
             raise ValueError(f"modality {m.name!r} has dtype {value.dtype}, not {m.dtype}")
         if not available:
             return missing, False

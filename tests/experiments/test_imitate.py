@@ -199,6 +199,11 @@ def test_every_head_learns_and_acts_on_the_same_world_model(name, trained, data,
     policy = mummi.load_policy(logdir)
     assert np.array_equal(policy({n: v[0] for n, v in values.items()}), action[0])
     assert action.dtype == np.float32 and (np.abs(action) <= 1).all()
+    # Another robot's begins where that one began.
+    other = policy.another()
+    policy({n: v[0] for n, v in values.items()})
+    assert np.array_equal(other({n: v[0] for n, v in values.items()}), action[0])
+    assert other.step == 8
 
 
 def test_every_head_has_a_test():

@@ -94,6 +94,7 @@ def test_the_policy_is_the_agents_mode_step_by_step(agent):
         ({"touch": np.zeros(3)}, None, r"modality 'touch' has shape \(3,\), not \(2,\)"),
         ({"touch": None}, {"touch": True}, "'touch' is said to be available without a value"),
         ({"rgb": np.ones((8, 8, 3))}, None, "modality 'rgb' has dtype float64, not uint8"),
+        ({"rgb": np.ones((8, 8, 3), np.uint16)}, None, "'rgb' has dtype uint16, not uint8"),
     ],
 )
 def test_the_policy_names_an_input_that_does_not_fit(agent, changes, available, message):
@@ -116,8 +117,9 @@ def test_the_policy_of_a_run_is_the_trained_agents(agent, tmp_path):
     save(tmp_path, Run(CONFIG, MODALITIES, ACTION_SIZE))
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_policy(tmp_path)
-    Checkpointer(tmp_path / "checkpoints").save(7, state, {})
+    Checkpointer(tmp_path / "checkpoints").save(7, state, {"step": 7})
     loaded = load_policy(tmp_path, seed=5)
+    assert loaded.step == 7
     trained = Policy(agent, state.average, seed=5)
     for t in range(2):
         np.testing.assert_array_equal(loaded(observation(t)), trained(observation(t)))
@@ -185,3 +187,27 @@ def test_an_agent_without_images_acts():
     touch = (Modality("touch", "vector", (2,)),)
     agent = Agent(CONFIG, touch, 1)
     assert Policy(agent, parameters(agent))({"touch": np.zeros(2)}).shape == (1,)
+
+
+def test_another_robot_has_a_past_of_its_own_and_nothing_is_compiled_for_it(agent):
+    policy = Policy(agent, parameters(agent), seed=3, step=9)
+    expected = [policy(observation(t)) for t in range(3)]
+    other, compiled = policy.another(), agent._compiled_act._cache_size()
+    for t, action in enumerate(expected):
+        np.testing.assert_array_equal(other(observation(t)), action)
+        policy(observation(9))
+    assert agent._compiled_act._cache_size() == compiled
+    assert other.step == 9
+
+
+def test_what_was_taken_is_what_delivered_something_finite(sensitive):
+    agent, params = sensitive
+    policy, values = Policy(agent, params), observation(0, agent.modalities)
+    assert policy.taken == []
+    policy(values, {"depth": False})
+    assert policy.taken == ["rgb", "touch", "clip"]
+    with pytest.warns(UserWarning, match="'touch'"):
+        policy({"rgb": values["rgb"], "touch": np.full(2, np.nan)})
+    assert policy.taken == ["rgb"]
+    policy.reset()
+    assert policy.taken == []

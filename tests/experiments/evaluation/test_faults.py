@@ -108,6 +108,7 @@ def test_a_run_is_benchmarked_and_its_policy_trusts_by_the_same_thresholds(logdi
     step = environment.reset()
     policy(step.values)
     assert all(0.0 <= trust <= 1.0 for trust in policy.trust.values())
+    assert policy.taken == [name for name, trust in policy.trust.items() if trust >= 0.5]
     assert mummi.load_policy(logdir).trust == dict.fromkeys(policy.trust, 1.0)
 
 
