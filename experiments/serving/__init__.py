@@ -1,0 +1,1 @@
+"""A policy for robots elsewhere: messages, conversations, and the server."""
