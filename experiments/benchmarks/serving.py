@@ -6,6 +6,7 @@ and dies again and again.
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import os
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,6 +60,8 @@ class Soaked(NamedTuple):
     Attributes:
         waited: milliseconds from sending each observation to having its answer.
         inferred: milliseconds of these that the server says it took.
+        woke: milliseconds by which the robot's own sleep before an observation was too long: what
+            the machine's other work costs whoever waits.
         late: answers that came after the next observation was due.
         memory: MiB that the server was resident in, about every ``WARM`` seconds.
         mischiefs: done by the other robot.
@@ -66,6 +69,7 @@ class Soaked(NamedTuple):
 
     waited: list[float]
     inferred: list[float]
+    woke: list[float]
     late: int
     memory: list[float]
     mischiefs: int
@@ -146,40 +150,49 @@ def misbehave(url: str, done: Any) -> None:
         time.sleep(PAUSE)
 
 
+def observations(sensors: Mapping[str, Mapping], rate: float) -> Iterator[dict[str, Any]]:
+    """Random ones for ever; a sensor is missing in every tenth, and an episode is a minute."""
+    random = np.random.default_rng(0)
+    drawn = {
+        name: random.uniform(0, 1, (64, *s["shape"])).astype(s["dtype"])
+        for name, s in sensors.items()
+    }
+    for step in itertools.count():
+        seen = {name: values[step % 64] for name, values in drawn.items()}
+        if step % 10 == 9:
+            del seen[list(seen)[step // 10 % len(seen)]]
+        yield seen | {"reset": step % round(60 * rate) == 0}
+
+
 def ask(url: str, process: psutil.Process, arguments: Arguments, done: Any) -> Soaked:
-    """Asks at the rate for as long as is wanted; an episode is a minute, and cameras fail.
+    """Asks at the rate for as long as is wanted.
 
     Raises:
         RuntimeError: an error in place of an answer.
     """
-    waited, inferred, memory, late = [], [], [], 0
-    random = np.random.default_rng(0)
+    waited, inferred, woke, memory, late = [], [], [], [], 0
+    period, count = 1 / arguments.rate, round(60 * arguments.minutes * arguments.rate)
     with connect(url, compression=None, proxy=None) as robot:
         sensors = unpack(robot.recv())["sensors"]
-        drawn = {
-            name: random.uniform(0, 1, (64, *s["shape"])).astype(s["dtype"])
-            for name, s in sensors.items()
-        }
         began = time.perf_counter()
-        for step in range(round(60 * arguments.minutes * arguments.rate)):
-            due = began + step / arguments.rate
-            time.sleep(max(0.0, due - time.perf_counter()))
-            seen = {name: values[step % 64] for name, values in drawn.items()}
-            if step % 10 == 9:
-                del seen[list(seen)[step // 10 % len(seen)]]
+        for step, seen in enumerate(itertools.islice(observations(sensors, arguments.rate), count)):
+            message, due = pack(seen), began + step * period
+            if (left := due - time.perf_counter()) > 0:
+                time.sleep(left)
+                woke.append(1000 * (time.perf_counter() - due))
             sent = time.perf_counter()
-            robot.send(pack(seen | {"reset": step % round(60 * arguments.rate) == 0}))
+            robot.send(message)
             answer = robot.recv()
             received = time.perf_counter()
             if isinstance(answer, str):
                 raise RuntimeError(f"the server refused an observation: {answer}")
             waited.append(1000 * (received - sent))
             inferred.append(unpack(answer)["server_timing"]["infer_ms"])
-            late += received > due + 1 / arguments.rate
+            late += received > due + period
             if received - began > WARM * (1 + len(memory)):
                 memory.append(process.memory_info().rss / 2**20)
     memory.append(process.memory_info().rss / 2**20)
-    return Soaked(waited, inferred, late, memory, done.value)
+    return Soaked(waited, inferred, woke, late, memory, done.value)
 
 
 def soak(arguments: Arguments) -> Soaked:
@@ -209,7 +222,11 @@ def summary(arguments: Arguments, found: Soaked) -> dict[str, float]:
     """What is shown and written, by name."""
     ms = {
         f"{name}, ms, {label}": float(np.percentile(values, share))
-        for name, values in (("round trip", found.waited), ("of it the server", found.inferred))
+        for name, values in (
+            ("round trip", found.waited),
+            ("of it the server", found.inferred),
+            ("a sleep's excess", found.woke),
+        )
         for label, share in (("p50", 50), ("p99", 99), ("most", 100))
     }
     return {

@@ -99,7 +99,7 @@ class Conversation:
             arrived: when it did, of ``time.perf_counter``.
         """
         try:
-            values, reset = observation(message)
+            values, reset = observation(message, [m.name for m in self._policy.modalities])
             policy = self._policy.another() if reset else self._policy
             actions = policy(values)[None]
         except ValueError as error:
@@ -114,11 +114,15 @@ class Conversation:
         return pack(answer | {"server_timing": {"infer_ms": milliseconds}})
 
 
-def observation(message: bytes | str) -> tuple[dict[str, np.ndarray], bool]:
+def observation(message: bytes | str, sensors: Sequence[str]) -> tuple[dict[str, np.ndarray], bool]:
     """The values of the sensors that delivered, and whether an episode starts.
 
+    Args:
+        message: as it arrived.
+        sensors: names of those that there are.
+
     Raises:
-        ValueError: the message is text, not msgpack, no dict, or holds what is no array.
+        ValueError: the message is text, not msgpack, no dict, or has what is no sensor or no array.
     """
     if isinstance(message, str):
         raise ValueError("the message is a text frame; send msgpack in a binary one")
@@ -128,10 +132,9 @@ def observation(message: bytes | str) -> tuple[dict[str, np.ndarray], bool]:
     reset = content.pop(RESET, False)
     if not isinstance(reset, bool | np.bool_):
         raise ValueError(f"{RESET!r} is {reset!r:.40}; send True or False")
-    values = {name: value for name, value in content.items() if value is not None}
-    for name, value in values.items():
-        if not isinstance(name, str):
-            raise ValueError(f"sensor {name!r:.40} is no text; send a dict by sensors' names")
-        if not isinstance(value, np.ndarray):
-            raise ValueError(f"sensor {name!r:.40} is a {type(value).__name__}; send a NumPy array")
-    return values, bool(reset)
+    for name, value in content.items():
+        if name not in sensors:
+            raise ValueError(f"unknown sensor {name!r:.40}; this policy has {', '.join(sensors)}")
+        if not isinstance(value, np.ndarray | None):
+            raise ValueError(f"sensor {name!r} is a {type(value).__name__}; send a NumPy array")
+    return {name: value for name, value in content.items() if value is not None}, bool(reset)

@@ -91,7 +91,7 @@ def test_a_robot_without_this_package_is_told_what_load_policy_says(logdir, tmp_
     finally:
         said = ended(process, signal.SIGTERM)
     assert re.search(r"left: 6 answered, 1 refused", said)
-    assert lines.pop(2).startswith("unknown modality 'tactil'")
+    assert lines.pop(2).startswith("unknown sensor 'tactil'")
     policy = mummi.load_policy(logdir)
     sensors = {m.name: np.full(m.shape, 0.5).astype(m.dtype) for m in policy.modalities}
     for step, line in enumerate(lines):

@@ -107,8 +107,10 @@ def test_a_numpy_bool_also_resets():
 
 
 WRONG = {
-    "unknown sensor": (pack(observe(tactil=np.zeros(2))), "unknown modality 'tactil'; this policy"),
-    "key of bytes": (pack({b"rgb": np.zeros(2)}), "sensor b'rgb' is no text"),
+    "unknown sensor": (pack(observe(tactil=np.zeros(2))), "unknown sensor 'tactil'; this"),
+    "unknown and missing": (pack(observe(tactil=None)), "unknown sensor 'tactil'"),
+    "prompt": (pack(observe(prompt="wipe")), "unknown sensor 'prompt'"),
+    "key of bytes": (pack({b"rgb": np.zeros(2)}), "unknown sensor b'rgb'"),
     "wrong shape": (pack(observe(touch=np.zeros(3))), r"'touch' has shape \(3,\), not \(2,\)"),
     "wrong dtype": (
         pack(observe(rgb=np.zeros((8, 8, 3)))), "'rgb' has dtype float64, not uint8"
@@ -150,7 +152,7 @@ def test_a_wrong_message_is_answered_by_a_sentence_and_changes_nothing(kind):
 
 def test_a_sentence_is_never_long():
     found = Conversation(counting(), trust=False).answer(pack({"x" * 10**6: np.zeros(1)}), 0.0)
-    assert "unknown modality 'xxx" in found and len(found) < 1000
+    assert "unknown sensor 'xxx" in found and len(found) < 100
 
 
 @pytest.mark.filterwarnings("ignore:modality 'touch' delivered NaN")
