@@ -36,7 +36,7 @@ class Arguments:
     Attributes:
         logdir: folder of the run.
         missing: sensor dropout scripts, one row each: none, medium, high, published_medium,
-            published_high, or YAML files; by default none medium high, on LIBERO none.
+            published_high, faults, or YAML files; by default none medium high, on LIBERO none.
         drop: sensors removed entirely, one row each; rgb+depth removes both in one row. By default
             nothing is removed, on LIBERO each camera and both.
         drop_missing: sensor dropout scripts of what is left, a row of each --drop for each.

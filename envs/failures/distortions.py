@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import ndimage
 
-from envs.failures.rules import Bounded, Filter, is_number, require, require_fraction, require_int
+from envs.failures.rules import Filter, Lie, is_number, require, require_fraction, require_int
 from mummi.modality import Kind, Modality
 
 PICTURES: tuple[Kind, ...] = ("image", "depth")
@@ -23,7 +23,7 @@ Distort = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Distortion(Bounded):
+class Distortion(Lie):
     """A value that changes step by step; it stays within what its kind can be.
 
     Images (grey levels 0..255) are rounded; images and depths [-1, 1] are clipped to their range.

@@ -6,41 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from envs.failures.rules import (
-    MAX_LENGTH,
-    Act,
-    Bounded,
-    Filter,
-    require,
-    require_fraction,
-    require_int,
-    stationary_segments,
-)
+from envs.failures.rules import Act, Filter, Lie, require, require_int
 from mummi.modality import Modality
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Frozen(Bounded):
-    """The last value is repeated.
+class Frozen(Lie):
+    """The last value is repeated; with a ``rate`` these are frames that are dropped.
 
-    It is from ``start`` to ``stop``, or, with a ``rate``, in random segments of that time: frames
-    that are dropped. What is repeated is the last value that was available before; before the first
-    one there is nothing to repeat, so the first one passes.
+    What is repeated is the last value that was available before; before the first one there is
+    nothing to repeat, so the first one passes.
     """
-
-    rate: float | None = None
-    max_length: int = MAX_LENGTH
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.rate is not None:
-            require_fraction(self, "rate", one=False)
-        require_int(self, "max_length", 1)
-
-    def process(self, random: np.random.Generator) -> Iterator[bool]:
-        if self.rate is None:
-            return super().process(random)
-        return stationary_segments(self.rate, self.max_length, random)
 
     def filter(
         self, modality: Modality, acts: Iterator[bool], random: np.random.Generator
@@ -58,7 +34,7 @@ class Frozen(Bounded):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Delay(Bounded):
+class Delay(Lie):
     """Value and availability come ``steps`` steps late; before the reset there is nothing."""
 
     steps: int
@@ -82,7 +58,7 @@ class Delay(Bounded):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Shuffled(Bounded):
+class Shuffled(Lie):
     """Values of other moments: at each step one of those before in the episode, drawn evenly."""
 
     def filter(
@@ -101,7 +77,7 @@ class Shuffled(Bounded):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Swapped(Bounded):
+class Swapped(Lie):
     """Two sensors of one shape, named by ``modality``, are taken for each other."""
 
     def __post_init__(self):

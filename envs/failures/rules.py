@@ -123,6 +123,28 @@ class Bounded(Rule):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Lie(Bounded):
+    """A rule by which a sensor is wrong and says that it works.
+
+    It acts throughout its time, or, with a ``rate``, in random segments of it; stationary.
+    """
+
+    rate: float | None = None
+    max_length: int = MAX_LENGTH
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.rate is not None:
+            require_fraction(self, "rate", one=False)
+        require_int(self, "max_length", 1)
+
+    def process(self, random: np.random.Generator) -> Iterator[bool]:
+        if self.rate is None:
+            return super().process(random)
+        return stationary_segments(self.rate, self.max_length, random)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Segments(Bounded):
     """Missing for random segments, a fraction ``rate`` in [0, 1) of the steps; stationary."""
 

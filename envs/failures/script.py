@@ -29,7 +29,8 @@ rules:
 ``modality`` is a name, a list of names, or ``all`` that can fail; a rule acts on each
 independently, with random numbers of its own. Steps are agent steps of the episode, the reset is
 step 0. All rules but ``lost`` take ``start`` and ``stop``: they act from step ``start``
-on and before step ``stop`` (without it, to the end).
+on and before step ``stop`` (without it, to the end). What is not announced also takes ``rate`` and
+``max_length``: it then acts in random segments, as ``segments`` does.
 """
 
 import dataclasses
@@ -154,6 +155,20 @@ def _check_keys(data: Mapping[str, Any], known: set[str], required: set[str]) ->
             raise ValueError(f"field {key!r} is missing")
 
 
+_NOW_AND_THEN = {"modality": "all", "rate": 0.04, "max_length": 40}
+_LIES = (
+    Frozen(**_NOW_AND_THEN),
+    Delay(**_NOW_AND_THEN, steps=5),
+    Drift(**_NOW_AND_THEN, gain=0.4),
+    Blur(**_NOW_AND_THEN, size=0.05),
+    Glare(**_NOW_AND_THEN, size=0.35),
+    Patch(**_NOW_AND_THEN, size=0.35, moves=True),
+    Displaced(**_NOW_AND_THEN, shift=0.1, angle=10),
+    DeadPixels(**_NOW_AND_THEN, share=0.15),
+    Stuck(**_NOW_AND_THEN, share=0.5),
+)
+"""Lies of any sensor, each 4 % of its time, beside which ``faults`` has what ``medium`` has."""
+
 BUILT_IN = {
     script.name: script
     for script in (
@@ -164,6 +179,7 @@ BUILT_IN = {
         # long run.
         Script("published_medium", (Published(modality="all", probability=0.05),)),
         Script("published_high", (Published(modality="all", probability=0.1),)),
+        Script("faults", (*_LIES, Segments(modality="all", rate=0.375))),
     )
 }
 

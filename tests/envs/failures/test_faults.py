@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from envs.failures.script import Script
+from envs.failures.script import Script, load_script
 from envs.failures.standard import SEVERITIES, START, announced, standard_faults
 from mummi.modality import Modality
 
@@ -95,6 +95,55 @@ def test_stuck_numbers_stay_as_they_were_and_the_others_go_on():
     stays = (told[4:] == rows[4]).all(0)
     assert stays.sum() == 2
     np.testing.assert_array_equal(told[:, ~stays], rows[:, ~stays])
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"rule": "frozen"},
+        {"rule": "delay", "steps": 2},
+        {"rule": "noise", "std": 5},
+        {"rule": "blur", "size": 0.1},
+        {"rule": "dead_pixels", "share": 0.5},
+    ],
+    ids=lambda rule: rule["rule"],
+)
+def test_any_lie_may_come_and_go_with_a_rate(rule):
+    rows = values(IMAGE, 1500)
+    wrong = deliver({**rule, "start": 5, "rate": 0.3, "max_length": 10}, IMAGE, rows) != rows
+    wrong = wrong.any((1, 2, 3))
+    assert wrong.mean() == pytest.approx(0.3, abs=0.07)
+    starts = np.flatnonzero(np.diff(wrong.astype(int)) == 1)
+    assert len(starts) > 30
+    with pytest.raises(ValueError, match=r"rate is 1.5; it must be in \[0, 1\)"):
+        deliver({**rule, "rate": 1.5}, IMAGE, rows)
+
+
+def test_faults_for_training_are_medium_and_lies_now_and_then():
+    rules, steps = load_script("faults").rules, 1000
+    rows = {m.name: values(m, steps) for m in SENSORS}
+    there, wrong = {m.name: [] for m in SENSORS}, {m.name: [] for m in SENSORS}
+    for seed in range(6):
+        acts = []
+        for index, rule in enumerate(rules):
+            of = [m for m in SENSORS if m.name in rule.names(SENSORS)]
+            streams = [np.random.default_rng((seed, index, k)) for k in range(len(of))]
+            acts.append(rule.begin_all(of, streams))
+        for t in range(steps):
+            now, available = {n: x[t] for n, x in rows.items()}, dict.fromkeys(rows, True)
+            for act in acts:
+                act(now, available)
+            for name in rows:
+                there[name].append(available[name])
+                wrong[name].append((now[name] != rows[name][t]).any())
+    for m in SENSORS:
+        delivered = np.array(there[m.name])
+        # What comes late may have been missing then.
+        assert delivered.mean() == pytest.approx(0.625, abs=0.04)
+        kinds = sum(m.kind in rule.kinds for rule in rules if rule.lies)
+        lies = np.array(wrong[m.name])[delivered].mean()
+        assert lies == pytest.approx(1 - 0.96**kinds, abs=0.06)
+    assert load_script("faults").lies and not load_script("medium").lies
 
 
 def test_shuffled_values_are_of_earlier_moments_of_the_episode():
