@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import envs
-from experiments.benchmarks import flops
+from experiments.benchmarks.acting import act_rows
 from experiments.benchmarks.heads import Arguments as HeadArguments
 from experiments.benchmarks.heads import head_rows
 from experiments.benchmarks.simulators import environment_rows
@@ -27,14 +27,13 @@ from experiments.benchmarks.timing import Cost, Row, fastest, forget_peak, now, 
 from experiments.benchmarks.updates import draw, updating
 from experiments.command_line import explain
 from experiments.runtime.start import training_environments
-from mummi.agent import Agent, nest
 from mummi.config import Config, Preset
 from mummi.data.device_replay import DeviceSteps
 from mummi.data.episode import layout
 from mummi.data.replay import Replay
 from mummi.modality import Modality
 from mummi.presets import preset
-from mummi.runs.devices import data_mesh, run_once
+from mummi.runs.devices import data_mesh
 from mummi.training.trainer import Trainer
 
 Stage = Literal["env", "replay", "train", "act", "heads", "loop"]
@@ -157,32 +156,6 @@ class Clock:
         """Takes what the training loop logs."""
         if "updates" in values:
             self.times.append(Time(int(values["updates"]), *now()))
-
-
-def act_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):
-    """Acting for one robot against an empty compiled call and its bare matrix products."""
-    agent = Agent(config, modalities, actions)
-    state, carry, key = run_once(agent.init, 0), agent.start(1), jax.random.PRNGKey(0)
-    step = nest(draw(modalities, actions, (1,)))
-    arguments = (state, carry, step["values"], step["available"], step["is_first"], key)
-    products = flops.products(lambda *a: agent.act(*a, explore=True), *arguments)
-    zero, identity = jnp.zeros(()), jax.jit(lambda x: x)
-
-    def repeated(call):
-        def run():
-            for _ in range(20):
-                jax.block_until_ready(call())
-
-        run()
-        return run
-
-    act = repeated(lambda: agent.act(*arguments, explore=True))
-    cost, empty, bare = fastest(repeats, act, repeated(lambda: identity(zero)), repeated(products))
-    ratios = (cost.wall / (empty.wall + bare.wall), cost.cpu / (empty.cpu + bare.cpu))
-    beyond = 1000 * (cost.wall - bare.wall) / 20
-    meaning = f"time / (empty call + its products): {beyond:.2f} ms beyond the products"
-    target = "<= 0.3 ms"
-    return [Row("act", 20 / cost.wall, "calls", meaning, target, *ratios, cpu=cost.cpu / 20)]
 
 
 def heads_rows(config: Config, modalities: tuple[Modality, ...], actions: int, repeats: int):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from mummi.model.evidence import closeness, expectation
 from mummi.model.trust import NOVEL, Evidence, Judge, Thresholds
 
-BANK = 256
+BANK = 128
 """Healthy values of each sensor that the density ratio compares with."""
 USUAL = 0.01
 """Quantile of healthy log ratios above which a value is as good as any."""

@@ -20,9 +20,10 @@ def nearest(
     bank: Float[Array, "M N E"], means: Float[Array, "M *batch E"]
 ) -> Float[Array, "M *batch"]:
     """Squared distance of what each sensor says to the nearest of its healthy values."""
-    flat = means.reshape(len(means), -1, means.shape[-1])
-    square = jnp.square(flat[:, :, None] - bank[:, None]).sum(-1)
-    return square.min(-1).reshape(means.shape[:-1])
+    product = jnp.einsum("m...e,mne->m...n", means, bank)
+    norms = jnp.square(bank).sum(-1).reshape(len(bank), *(1,) * (means.ndim - 2), -1)
+    square = norms - 2 * product + jnp.square(means).sum(-1, keepdims=True)
+    return square.min(-1)
 
 
 def told_apart(event: Array, of_liars: float, of_healthy: float | Array) -> Array:

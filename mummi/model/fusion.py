@@ -32,8 +32,9 @@ def product_of_experts(
     mask = available[..., None]
     mean = jnp.where(mask, mean, 0.0)
     precision = jnp.where(mask, 1.0 / jnp.square(jnp.where(mask, std, 1.0)), 0.0)
-    total = precision.sum(0) + 1.0 / prior_std**2
-    return (precision * mean).sum(0) / total, 1.0 / jnp.sqrt(total)
+    # Python's sum adds whole arrays; XLA's over a leading axis goes number by number.
+    total = sum(precision) + 1.0 / prior_std**2
+    return sum(precision * mean) / total, 1.0 / jnp.sqrt(total)
 
 
 def published_fusion(
@@ -47,5 +48,5 @@ def published_fusion(
     """
     mask = available[..., None]
     weight = jnp.where(mask, 1.0 / jnp.where(mask, std, 1.0), 0.0)
-    fused = (weight * jnp.where(mask, mean, 0.0)).sum(0) / (weight.sum(0) + 0.01)
+    fused = sum(weight * jnp.where(mask, mean, 0.0)) / (sum(weight) + 0.01)
     return fused, jnp.zeros_like(fused)
