@@ -16,7 +16,7 @@ from experiments.collection.episodes import DEMONSTRATION, record, settings
 from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
 from mummi.config import Config
-from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter
+from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter, Reading
 from mummi.modality import Modality
 from mummi.training.stop import Stop
 
@@ -157,7 +157,7 @@ def env_args(policy: Policy, arguments: Arguments, config: Config) -> dict[str, 
 
 def summary(path: str) -> str:
     """One line: returns, and what else was logged at the end of each demonstration."""
-    with Demonstrations(path, modalities=()) as demonstrations:
+    with Demonstrations(path, Reading(obs=())) as demonstrations:
         rows = [
             {"return": float(d.rewards.sum()), "steps": float(len(d.rewards))} | d.attributes
             for d in demonstrations

@@ -20,6 +20,7 @@ from experiments.evaluation.rollout import evaluation_environments
 from experiments.imitation.data import Sensors, load_demonstrations
 from experiments.imitation.stages import Stages, check_source, checkpoints
 from mummi.config import Config
+from mummi.imitation.demonstrations import Reading
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.pilot import HEAD
 from mummi.imitation.record import Imitation, is_imitation
@@ -122,10 +123,13 @@ def flags(name: str, preset: str) -> type:
     """A dataclass of the flags: ``imitation`` with the settings of a head, and ``options``."""
     default = HEADS[name].default(preset)
     settings = Annotated[type(default), tyro.conf.arg(name="head")]
-    field = ("settings", settings, dataclasses.field(default=default))
-    kind = dataclasses.make_dataclass("Imitation", [field], bases=(Imitation,), frozen=True)
-    kind.__doc__ = Imitation.__doc__
     unnamed = tyro.conf.arg(name="")
+    own = [
+        ("settings", settings, dataclasses.field(default=default)),
+        ("reading", Annotated[Reading, unnamed], dataclasses.field(default=Reading())),
+    ]
+    kind = dataclasses.make_dataclass("Imitation", own, bases=(Imitation,), frozen=True)
+    kind.__doc__ = Imitation.__doc__
     fields = [("imitation", Annotated[kind, unnamed]), ("options", Annotated[Options, unnamed])]
     return dataclasses.make_dataclass("Flags", fields, frozen=True)
 

@@ -1,15 +1,9 @@
 """The demonstrations of a task, checked against its sensors."""
 
-import functools
-from collections.abc import Iterator
+import dataclasses
 
 from mummi.config import Config
-from mummi.imitation.demonstrations import (
-    Demonstration,
-    Demonstrations,
-    LiberoDemonstrations,
-    libero_files,
-)
+from mummi.imitation.demonstrations import DataSet, Demonstration, Reading, open_with_instruction
 from mummi.imitation.record import Imitation
 from mummi.modality import Modality
 
@@ -20,27 +14,28 @@ Sensors = tuple[tuple[Modality, ...], int]
 def load_demonstrations(
     imitation: Imitation, config: Config, sensors: Sensors
 ) -> list[Demonstration]:
-    """All demonstrations of the file.
+    """All demonstrations of the data.
 
     Args:
-        imitation: names the file.
+        imitation: names the data and how they are read.
         config: settings of the task.
         sensors: modalities and action size of the task.
 
     Raises:
-        ValueError: the file does not fit the task.
+        FileNotFoundError: there are no data.
+        ValueError: the data are damaged or do not fit the task.
     """
     modalities, action_size = sensors
-    made = []
-    for demonstrations in opened(imitation.data, config, [m.name for m in modalities]):
-        kwargs = demonstrations.attributes.get("env_args", {}).get("env_kwargs", {})
+    reading = dataclasses.replace(imitation.reading, obs=tuple(m.name for m in modalities))
+    with opened(imitation.data, reading, config) as data:
+        kwargs = data.attributes.get("env_args", {}).get("env_kwargs", {})
         repeat = kwargs.get("action_repeat", config.action_repeat)
         pairs = [
             (f"modality {m.name!r}", (given.kind, given.shape), (m.kind, m.shape))
-            for given, m in zip(demonstrations.modalities, modalities, strict=True)
+            for given, m in zip(data.modalities, modalities, strict=True)
         ]
         pairs += [
-            ("action size", demonstrations.action_size, action_size),
+            ("action size", data.action_size, action_size),
             ("action repeat", repeat, config.action_repeat),
         ]
         for name, given, wanted in pairs:
@@ -49,19 +44,15 @@ def load_demonstrations(
                     f"--data {imitation.data!r} has {name} {given}, and task {config.task!r} with "
                     f"these settings has {wanted}"
                 )
-        made += demonstrations
-    return made
+        return list(data)
 
 
-def opened(path: str, config: Config, names: list[str]) -> Iterator[Demonstrations]:
-    """The file of demonstrations, or for LIBERO each file of a folder; closed when passed."""
-    if not config.task.startswith("libero"):
-        with Demonstrations(path, names) as demonstrations:
-            yield demonstrations
-        return
-    from envs.libero.instruction import embed
+def opened(path: str, reading: Reading, config: Config) -> DataSet:
+    """The data; an instruction among their sensors is embedded as the task does it."""
 
-    encode = functools.partial(embed, encoder=config.env.get("encoder", "minilm"))
-    for file in libero_files(path):
-        with LiberoDemonstrations(file, names, encode) as demonstrations:
-            yield demonstrations
+    def embed(sentences):
+        from envs.libero.instruction import embed
+
+        return embed(sentences, encoder=config.env.get("encoder", "minilm"))
+
+    return open_with_instruction(path, reading, embed)

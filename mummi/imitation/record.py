@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from mummi.imitation.demonstrations import Reading
 from mummi.imitation.heads.head import HEADS
 from mummi.runs.files import atomic
 from mummi.runs.record import from_dict, to_dict
@@ -18,7 +19,7 @@ class Imitation:
     """An action head on the latents of a world model, both learned from demonstrations.
 
     Attributes:
-        data: HDF5 file of demonstrations.
+        data: file or folder of demonstrations, of any format that experiments.inspect tells.
         head: action head to train.
         world_model: folder of a run whose world model is taken and frozen, of experiments.imitate
             or experiments.train, with the same sensors; by default one is trained here.
@@ -26,6 +27,7 @@ class Imitation:
         copies: views of each demonstration that world model and head learn from: one as it was
             recorded, the others with sensors failing as --missing says.
         settings: settings of the head.
+        reading: how the data are read.
     """
 
     data: str
@@ -34,6 +36,7 @@ class Imitation:
     updates: int = 5_000
     copies: int = 4
     settings: Any = None
+    reading: Reading = dataclasses.field(default_factory=Reading)
 
     def __post_init__(self):
         if self.updates < 1 or self.copies < 1:
@@ -70,6 +73,8 @@ def load(logdir) -> Imitation:
         content = yaml.safe_load(path.read_text())
         kind = type(HEADS[content["head"]].default())
         content["settings"] = from_dict(kind, content["settings"], "settings.")
+        if "reading" in content:
+            content["reading"] = from_dict(Reading, content["reading"], "reading.")
         return Imitation(**content)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error

@@ -1,13 +1,24 @@
-"""Demonstrations in HDF5: robomimic's and LIBERO's files load here, and ours there."""
+"""Demonstrations: files and folders of every common format load here, and ours elsewhere."""
 
-from mummi.imitation.demonstrations.libero import LiberoDemonstrations, libero_files
-from mummi.imitation.demonstrations.reader import Demonstration, Demonstrations
+from mummi.imitation.demonstrations.demonstration import INSTRUCTION, DataSet, Demonstration
+from mummi.imitation.demonstrations.formats import FORMATS, Format, find_format, open_data
+from mummi.imitation.demonstrations.instruction import open_with_instruction
+from mummi.imitation.demonstrations.libero import LiberoDemonstrations
+from mummi.imitation.demonstrations.reading import Reading
+from mummi.imitation.demonstrations.robomimic import Demonstrations
 from mummi.imitation.demonstrations.writer import DemonstrationWriter
 
 __all__ = [
+    "FORMATS",
+    "INSTRUCTION",
+    "DataSet",
     "Demonstration",
     "DemonstrationWriter",
     "Demonstrations",
+    "Format",
     "LiberoDemonstrations",
-    "libero_files",
+    "Reading",
+    "find_format",
+    "open_data",
+    "open_with_instruction",
 ]

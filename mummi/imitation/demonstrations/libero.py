@@ -8,86 +8,89 @@ observation stands after the action of the same index.
 
 import os
 import pathlib
-from collections.abc import Callable, Sequence
 
+import h5py
 import numpy as np
 
-from mummi.imitation.demonstrations.reader import Demonstration, Demonstrations
+from mummi.imitation.demonstrations.demonstration import INSTRUCTION, Demonstration
+from mummi.imitation.demonstrations.reading import Reading
+from mummi.imitation.demonstrations.robomimic import Demonstrations
+from mummi.imitation.demonstrations.sensors import Form
 from mummi.modality import Modality
 
-PICTURES = {"agentview_rgb": "agentview_rgb", "wrist_rgb": "eye_in_hand_rgb"}
-"""Pictures by this package's name, and LIBERO's name of each."""
-PROPRIO = ("joint_states", "gripper_states", "ee_states")
-"""What LIBERO has in place of ``proprio``: joints, fingers, and the first three of the hand."""
+PICTURES = {"agentview_rgb": "agentview_rgb", "eye_in_hand_rgb": "wrist_rgb"}
+"""LIBERO's name of a camera's pictures to this package's."""
+PROPRIO = {"joint_states": 7, "gripper_states": 2, "ee_states": 3}
+"""What LIBERO has in place of ``proprio``, and how many numbers of each: joints, fingers, hand."""
+MADE = "obs/proprio"
+"""Where ``proprio`` would be if the files had it."""
+PARTS = (*PROPRIO, "ee_pos", "ee_ori")
+"""What ``proprio`` stands for, which is read under these names where it is asked for."""
 
 
 class LiberoDemonstrations(Demonstrations):
-    """One of LIBERO's files, official or recorded by experiments.collect; a ``Demonstrations``.
+    """One of LIBERO's files, official or recorded by experiments.collect.
+
+    Its sensors are ``agentview_rgb``, ``wrist_rgb``, ``proprio`` [12] and whatever else it has.
+    Every demonstration has the instruction among its attributes.
 
     Args:
         path: the file.
-        names: of the modalities wanted, of ``agentview_rgb``, ``wrist_rgb``, ``instruction`` and
-            ``proprio``.
-        embed: gives the vectors [1, E] of one sentence.
+        reading: as of ``Demonstrations``; its names are these.
 
     Attributes:
         instruction: the sentence, in lower case.
-        modalities: as ``names`` orders them.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: as ``Demonstrations``; an unknown name, no instruction, or pictures of a
-            convention that is neither opengl nor opencv.
+        ValueError: as ``Demonstrations``; no instruction, or pictures of a convention that is
+            neither opengl nor opencv.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        names: Sequence[str],
-        embed: Callable[[tuple[str, ...]], np.ndarray],
-    ):
-        known = (*PICTURES, "instruction", "proprio")
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(
-                f"{path}: LIBERO's files do not give {unknown[0]!r}; they give {', '.join(known)}"
-            )
-        sources = {name: PICTURES[name] for name in names if name in PICTURES}
-        if "proprio" in names:
-            sources |= {name: name for name in PROPRIO}
-        super().__init__(path, sources)
+    def __init__(self, path: str | os.PathLike, reading: Reading | None = None):
+        super().__init__(path, reading)
         try:
-            sentence = self._sentence()
+            self.instruction = self._sentence()
             self._upright = self._convention() == "opencv"
-            self._vector = np.asarray(embed((sentence,))[0], np.float32)
         except BaseException:
             self.close()
             raise
-        self.instruction = sentence
-        made = {
-            "instruction": Modality("instruction", "embedding", self._vector.shape, can_fail=False),
-            "proprio": Modality("proprio", "vector", (12,)),
-        }
-        stored = {m.name: m for m in self.modalities}
-        self.modalities = tuple((stored | made)[name] for name in names)
+
+    aside = PARTS
 
     def __getitem__(self, index: int) -> Demonstration:
         stored = super().__getitem__(index)
-        values, available = {}, {}
-        for name in (m.name for m in self.modalities):
-            available[name] = stored.availability(name)
-            if name == "instruction":
-                values[name] = np.tile(self._vector, (len(stored.actions), 1))
-            elif name == "proprio":
-                joints, fingers, hand = (stored.values[source] for source in PROPRIO)
-                values[name] = np.concatenate((joints, fingers, hand[:, :3]), 1)
-                available[name] = np.all([stored.availability(s) for s in PROPRIO], 0)
-            else:
-                picture = stored.values[name]
-                values[name] = picture if self._upright else np.ascontiguousarray(picture[:, ::-1])
-        complete = stored.available is None
-        return stored._replace(values=values, available=None if complete else available)
+        return stored._replace(attributes={**stored.attributes, INSTRUCTION: self.instruction})
 
-    def _sentence(self):
+    def _sensors(self, demo: str) -> dict[str, str]:
+        found = {PICTURES.get(name, name): place for name, place in super()._sensors(demo).items()}
+        if all(name in found for name in PROPRIO):
+            found["proprio"] = MADE
+        return found
+
+    def _form(self, demo: str, place: str) -> Form:
+        if place != MADE:
+            return super()._form(demo, place)
+        return Form(np.dtype(np.float32), (sum(PROPRIO.values()),), "vector")
+
+    def _stored(self, demo: str, place: str, modality: Modality, steps: int) -> np.ndarray:
+        if place == MADE:
+            parts = []
+            for name, width in PROPRIO.items():
+                shape = (steps, *super()._form(demo, f"obs/{name}").shape)
+                parts.append(self._groups.array(demo, f"obs/{name}", shape)[:, :width])
+            return np.concatenate(parts, 1)
+        stored = super()._stored(demo, place, modality, steps)
+        picture = modality.kind in ("image", "depth")
+        return stored[:, ::-1] if picture and not self._upright else stored
+
+    def _delivered(self, demo: str, place: str, steps: int) -> np.ndarray:
+        places = [f"obs/{name}" for name in PROPRIO] if place == MADE else [place]
+        return np.all(
+            [super(LiberoDemonstrations, self)._delivered(demo, p, steps) for p in places], 0
+        )
+
+    def _sentence(self) -> str:
         problem = self.attributes.get("problem_info", {})
         sentence = problem.get("language_instruction")
         if not sentence:
@@ -97,7 +100,7 @@ class LiberoDemonstrations(Demonstrations):
             )
         return (sentence if isinstance(sentence, str) else " ".join(sentence)).lower()
 
-    def _convention(self):
+    def _convention(self) -> str:
         convention = self.attributes.get("macros_image_convention", "opengl")
         if convention not in ("opengl", "opencv"):
             raise ValueError(
@@ -107,14 +110,7 @@ class LiberoDemonstrations(Demonstrations):
         return convention
 
 
-def libero_files(path: str | os.PathLike) -> list[pathlib.Path]:
-    """The file itself, or the HDF5 files of a folder, sorted by name.
-
-    Raises:
-        FileNotFoundError: neither file nor folder, or a folder without such files.
-    """
-    path = pathlib.Path(path)
-    found = sorted(path.glob("*.hdf5")) if path.is_dir() else [path]
-    if not found or not found[0].is_file():
-        raise FileNotFoundError(f"{str(path)!r} is neither an HDF5 file nor a folder with some")
-    return found
+def is_libero(path: pathlib.Path) -> bool:
+    """Whether a file has the attribute ``problem_info`` of ``data``, as LIBERO's alone have."""
+    with h5py.File(path) as file:
+        return "data" in file and "problem_info" in file["data"].attrs

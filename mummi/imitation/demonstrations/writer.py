@@ -6,15 +6,15 @@ import json
 import os
 import pathlib
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 
-from mummi.imitation.demonstrations.reader import Demonstration, Demonstrations
-from mummi.modality import Modality
+from mummi.imitation.demonstrations.demonstration import Demonstration
+from mummi.imitation.demonstrations.robomimic import Demonstrations
+from mummi.modality import Modality, is_finite
 from mummi.runs.files import atomic
 
 _FRAMES = 16
@@ -81,11 +81,11 @@ class DemonstrationWriter:
     def append(self, demonstration: Demonstration) -> None:
         """Writes one demonstration; when this returns, it survives whatever happens.
 
-        A value of a sensor that is missing is written as NaN, by which a reader knows it.
+        Where a sensor is missing its values are written as zeros, and ``available`` says so.
 
         Raises:
-            ValueError: arrays that do not fit each other or the file, actions, rewards or states
-                that are not finite, or a missing image, for which uint8 has no value.
+            ValueError: arrays that do not fit each other or the file, or actions, rewards, states
+                or available values that are not finite.
         """
         names = [modality.name for modality in self._modalities]
         if sorted(names) != sorted(demonstration.values):
@@ -93,26 +93,28 @@ class DemonstrationWriter:
                 f"the demonstration has {', '.join(demonstration.values)}; "
                 f"this file needs {', '.join(names)}"
             )
-        values = {m.name: _stored_values(m, demonstration) for m in self._modalities}
         part = self._part(len(self))
         with atomic(part) as temporary, self._checked(temporary) as file:
             file["data"].attrs["total"] = len(demonstration.actions)
-            self._fill(file.create_group(f"data/demo_{len(self)}"), demonstration, values)
+            self._fill(file.create_group(f"data/demo_{len(self)}"), demonstration)
         self._parts.append(part)
 
-    def _fill(self, group: h5py.Group, demonstration: Demonstration, values) -> None:
-        """Writes a demonstration, with these ``values`` by modality, into its group."""
+    def _fill(self, group: h5py.Group, demonstration: Demonstration) -> None:
+        """Writes a demonstration into its group."""
         group.attrs.update(demonstration.attributes)
         group.attrs["num_samples"] = len(demonstration.actions)
         # The order of the modalities is that of fusion.
         observations = group.create_group("obs", track_order=True)
         for modality in self._modalities:
-            value, packing = values[modality.name], {}
+            value, packing = _stored_values(modality, demonstration), {}
             if value.ndim == 4 and len(value):
                 frames = (min(_FRAMES, len(value)), *value.shape[1:])
                 packing = {"chunks": frames, "compression": "gzip", "compression_opts": 1}
             dataset = observations.create_dataset(modality.name, data=value, **packing)
             dataset.attrs["kind"] = modality.kind
+            available = demonstration.availability(modality.name)
+            if not available.all():
+                group[f"available/{modality.name}"] = np.asarray(available, bool)
         group["actions"] = demonstration.actions
         group["rewards"] = demonstration.rewards
         group["dones"] = np.asarray(demonstration.dones, np.uint8)
@@ -155,8 +157,7 @@ class DemonstrationWriter:
         """A new file of one demonstration; once written, it is read as any reader would."""
         with self._create(path) as file:
             yield file
-        with Demonstrations(path) as written, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of missing values, under this name
+        with Demonstrations(path) as written:
             written[0]  # raises for what no reader would take
             self._require_same(written)
 
@@ -182,14 +183,17 @@ class DemonstrationWriter:
 
 
 def _stored_values(modality: Modality, demonstration: Demonstration) -> np.ndarray:
-    """What a file holds of a sensor [T, *shape]: its values, NaN where it is missing."""
-    value = demonstration.values[modality.name]
+    """What a file holds of a sensor [T, *shape]: its values, zeros where it is missing."""
+    value = np.asarray(demonstration.values[modality.name])
     available = demonstration.availability(modality.name)
+    if not is_finite(modality, value[available]).all():
+        step = np.flatnonzero(available)[np.argmin(is_finite(modality, value[available]))]
+        raise ValueError(
+            f"sensor {modality.name!r} is available at step {step} and has a value that is not "
+            "finite; say that it is missing there"
+        )
     if available.all():
         return value
-    if modality.dtype == np.uint8:
-        raise ValueError(
-            f"image {modality.name!r} is missing at step {np.argmin(available)}, and a file of "
-            "demonstrations cannot say so: leave this demonstration out"
-        )
-    return np.where(available.reshape(-1, *(1,) * len(modality.shape)), value, np.nan)
+    stored = np.zeros_like(value)
+    stored[available] = value[available]
+    return stored

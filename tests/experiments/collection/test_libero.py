@@ -62,8 +62,7 @@ def test_what_is_recorded_is_what_the_environment_showed(path):
     simulator = LiberoSimulator(suite_tasks("libero_goal")[9])
     simplify(simulator.mujoco_model)
     renderer = LiberoRenderer(simulator.mujoco_model, 16)
-    names = ("agentview_rgb", "proprio", "instruction")
-    with LiberoDemonstrations(path, names, lambda _: np.ones((1, 4))) as demonstrations:
+    with LiberoDemonstrations(path) as demonstrations:
         demo = demonstrations[1]
     for step in (0, 20, len(demo.actions) - 1):
         simulator.restore(demo.states[step])

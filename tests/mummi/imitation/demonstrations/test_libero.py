@@ -6,7 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
-from mummi.imitation.demonstrations import LiberoDemonstrations, libero_files
+from mummi.imitation.demonstrations import (
+    LiberoDemonstrations,
+    Reading,
+    open_data,
+    open_with_instruction,
+)
 from tests.support.demonstration_files import libero
 
 NAMES = ("wrist_rgb", "instruction", "proprio", "agentview_rgb")
@@ -15,6 +20,10 @@ NAMES = ("wrist_rgb", "instruction", "proprio", "agentview_rgb")
 def embed(sentences):
     """The number of letters, of words, and 1."""
     return np.array([[len(text), len(text.split()), 1] for text in sentences], np.float64)
+
+
+def opened(path, names):
+    return open_with_instruction(path, Reading(tuple(names)), embed)
 
 
 @pytest.fixture
@@ -30,7 +39,7 @@ def change(path, key, value):
 
 
 def test_an_official_file_loads_under_our_names_with_upright_pictures(path):
-    with LiberoDemonstrations(path, NAMES, embed) as demonstrations, h5py.File(path) as file:
+    with opened(path, NAMES) as demonstrations, h5py.File(path) as file:
         kinds = [(m.name, m.kind, m.shape) for m in demonstrations.modalities]
         assert kinds == [
             ("wrist_rgb", "image", (8, 8, 3)),
@@ -38,7 +47,6 @@ def test_an_official_file_loads_under_our_names_with_upright_pictures(path):
             ("proprio", "vector", (12,)),
             ("agentview_rgb", "image", (8, 8, 3)),
         ]
-        assert demonstrations.instruction == "open the drawer"
         assert demonstrations.action_size == 7 and len(demonstrations) == 2
         for number, demo in enumerate(demonstrations):
             raw = file[f"data/demo_{number}/obs"]
@@ -60,7 +68,7 @@ def test_an_official_file_loads_under_our_names_with_upright_pictures(path):
 
 def test_upright_files_stay_as_they_are(path):
     change(path, "macros_image_convention", "opencv")
-    with LiberoDemonstrations(path, ["agentview_rgb"], embed) as demos, h5py.File(path) as file:
+    with LiberoDemonstrations(path) as demos, h5py.File(path) as file:
         np.testing.assert_array_equal(
             demos[0].values["agentview_rgb"], file["data/demo_0/obs/agentview_rgb"][()]
         )
@@ -69,8 +77,8 @@ def test_upright_files_stay_as_they_are(path):
 def test_the_instruction_may_be_a_list_of_words(path):
     problem = json.dumps({"language_instruction": ["Open", "the", "drawer"]})
     change(path, "problem_info", problem)
-    with LiberoDemonstrations(path, ["instruction"], embed) as demos:
-        assert demos.instruction == "open the drawer"
+    with opened(path, ["instruction"]) as demos:
+        assert demos[0].attributes["instruction"] == "open the drawer"
 
 
 @pytest.mark.parametrize(
@@ -84,29 +92,48 @@ def test_the_instruction_may_be_a_list_of_words(path):
 def test_a_file_that_lacks_what_libero_says_is_refused(path, key, value, message):
     change(path, key, value)
     with pytest.raises(ValueError, match=message):
-        LiberoDemonstrations(path, ["agentview_rgb"], embed)
+        LiberoDemonstrations(path)
 
 
-def test_what_liberos_files_do_not_give_is_refused(path):
-    with pytest.raises(ValueError, match="do not give 'depth'; they give agentview_rgb, wrist_rgb"):
-        LiberoDemonstrations(path, ["agentview_rgb", "depth"], embed)
+def test_what_the_file_does_not_have_is_refused(path):
+    with pytest.raises(ValueError, match="unknown modality 'depth'; the observations are agentv"):
+        opened(path, ["agentview_rgb", "depth"])
+
+
+def test_parts_of_the_robots_state_are_read_where_they_are_named(path):
+    with LiberoDemonstrations(path) as demos:
+        assert [m.name for m in demos.modalities] == ["agentview_rgb", "wrist_rgb", "proprio"]
+    with LiberoDemonstrations(path, Reading(("ee_ori",))) as demos, h5py.File(path) as file:
+        expected = file["data/demo_1/obs/ee_ori"][()].astype(np.float32)
+        np.testing.assert_array_equal(demos[1].values["ee_ori"], expected)
 
 
 def test_a_folder_stands_for_its_files_in_order(path):
-    other = libero(path.with_name("a_demo.hdf5"))
-    assert libero_files(path.parent) == [other, path]
-    assert libero_files(path) == [path]
-    with pytest.raises(FileNotFoundError, match="neither an HDF5 file nor a folder"):
-        libero_files(path.parent / "none")
+    libero(path.with_name("a_demo.hdf5"), numbers=(0,), steps=3)
+    with open_data(path.parent) as data:
+        names = ("a_demo/demo_0", "open_the_drawer_demo/demo_0", "open_the_drawer_demo/demo_1")
+        assert data.names == names
+        assert [len(demo.actions) for demo in data] == [3, 6, 7]
+
+
+def test_what_is_said_to_be_missing_of_a_part_is_missing_of_the_robots_state(path):
+    with h5py.File(path, "a") as file:
+        file["data/demo_0/available/gripper_states"] = np.arange(6) != 4
+        file["data/demo_0/available/eye_in_hand_rgb"] = np.arange(6) > 1
+    with LiberoDemonstrations(path) as demos:
+        demo = demos[0]
+    assert np.flatnonzero(~demo.availability("proprio")).tolist() == [4]
+    assert np.flatnonzero(~demo.availability("wrist_rgb")).tolist() == [0, 1]
+    assert not demo.values["wrist_rgb"][:2].any() and demo.availability("agentview_rgb").all()
 
 
 @pytest.mark.parametrize("source", ["joint_states", "gripper_states", "ee_states"])
 def test_the_robots_state_is_missing_where_a_part_of_it_is_not_finite(path, source):
     with h5py.File(path, "a") as file:
         file[f"data/demo_1/obs/{source}"][2, 0] = np.nan
-    with LiberoDemonstrations(path, NAMES, embed) as demonstrations:
+    with opened(path, NAMES) as demonstrations:
         assert demonstrations[0].available is None
-        with pytest.warns(UserWarning, match=f"'{source}' at 1 of 7 steps"):
+        with pytest.warns(UserWarning, match="'proprio' at 1 of 7 steps"):
             demo = demonstrations[1]
     assert np.flatnonzero(~demo.availability("proprio")).tolist() == [2]
     for name in ("agentview_rgb", "wrist_rgb", "instruction"):

@@ -144,7 +144,7 @@ def test_what_no_reader_would_take_is_not_written(tmp_path, changes, said):
         require_equal(demonstrations[1], make(2))
 
 
-@pytest.mark.parametrize("name", ["depth", "code", "arm"])
+@pytest.mark.parametrize("name", [m.name for m in MODALITIES])
 def test_a_missing_value_is_missing_when_it_is_read_again(tmp_path, name):
     path, available = tmp_path / "ours.hdf5", np.array([True, False, True, True, False])
     made = make(0, available={name: available})
@@ -152,20 +152,25 @@ def test_a_missing_value_is_missing_when_it_is_read_again(tmp_path, name):
         writer.append(made)
         writer.append(make(1))
     with Demonstrations(path) as demonstrations:
-        with pytest.warns(UserWarning, match=f"ours.hdf5: data/demo_0.*'{name}' at 2 of 5 steps"):
-            found = demonstrations[0]
+        found = demonstrations[0]
         assert demonstrations[1].available is None
     for m in MODALITIES:
         expected = available if m.name == name else np.ones(5, bool)
         np.testing.assert_array_equal(found.availability(m.name), expected)
         np.testing.assert_array_equal(found.values[m.name][expected], made.values[m.name][expected])
+        assert not found.values[m.name][~expected].any()
+    with h5py.File(path) as file:
+        assert file[f"data/demo_0/available/{name}"].dtype == bool
+        assert list(file["data/demo_0/available"]) == [name]
+        assert "available" not in file["data/demo_1"]
 
 
-def test_a_missing_image_cannot_be_written(tmp_path):
-    gone = {"rgb": np.array([True, True, False, True, True])}
+def test_an_available_value_that_is_not_finite_is_not_written(tmp_path):
+    made = make(0, available={"arm": np.array([True, False, True, True, True])})
+    made.values["arm"][[1, 2]] = np.nan
     with writer_of(tmp_path / "ours.hdf5") as writer:
-        with pytest.raises(ValueError, match="image 'rgb' is missing at step 2"):
-            writer.append(make(0, available=gone))
+        with pytest.raises(ValueError, match="sensor 'arm' is available at step 2 and has a value"):
+            writer.append(made)
         assert len(writer) == 0
 
 

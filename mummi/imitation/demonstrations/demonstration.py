@@ -1,0 +1,76 @@
+"""One demonstration, and what every opened set of them offers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from mummi.modality import Modality
+
+INSTRUCTION = "instruction"
+"""Attribute of a demonstration that tells in words what is to be done; also the sensor of it."""
+
+
+class Demonstration(NamedTuple):
+    """One episode of T actions.
+
+    Attributes:
+        values: by modality, [T, *shape] of its dtype; ``values[name][t]`` was seen before
+            ``actions[t]``.
+        actions: float32 [T, A], what the demonstrator wanted.
+        rewards: float32 [T], ``rewards[t]`` is what ``actions[t]`` brought.
+        dones: bool [T], the episode ended with that action.
+        states: float64 [T, S], the simulator's state before each action, or None.
+        attributes: the demonstration's own, for example ``success``; ``instruction`` is what was
+            to be done, in words.
+        executed: float32 [T, A], what was done, or None where that is ``actions``.
+        available: by modality, bool [T], whether the sensor delivered; a modality that is not
+            named, or all of them with None, delivered at every step.
+    """
+
+    values: Mapping[str, np.ndarray]
+    actions: np.ndarray
+    rewards: np.ndarray
+    dones: np.ndarray
+    states: np.ndarray | None = None
+    attributes: Mapping[str, Any] = {}
+    executed: np.ndarray | None = None
+    available: Mapping[str, np.ndarray] | None = None
+
+    def availability(self, name: str) -> np.ndarray:
+        """Whether the sensor of a modality delivered at each step, bool [T]."""
+        if self.available is None or name not in self.available:
+            return np.ones(len(self.actions), bool)
+        return self.available[name]
+
+
+@runtime_checkable
+class DataSet(Protocol):
+    """Demonstrations of one format, opened: a sequence that reads each when it is asked for.
+
+    Attributes:
+        modalities: the sensors, in the order of fusion.
+        action_size: A.
+        names: of the demonstrations, as the data have them.
+        attributes: of all of them. ``env_args`` is a mapping where the data tell what they were
+            made with; ``rate`` is in steps a second where the data tell that.
+    """
+
+    modalities: tuple[Modality, ...]
+    action_size: int
+    names: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Demonstration: ...
+
+    def __iter__(self) -> Iterator[Demonstration]: ...
+
+    def __enter__(self) -> "DataSet": ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        """Closes the files; the demonstrations that were read stay."""
+        ...
