@@ -59,7 +59,7 @@ class Gymnasium:
         self._episodes = Episodes(seed)
         if pixels and self._env.render_mode != "rgb_array":
             raise ValueError(f"task {task!r} draws no rgb_array, which pixels asks for")
-        self._low, self._high = _bounds(self._task, self._env.action_space)
+        self._low, self._high = bounds(self._task, self._env.action_space)
         self.action_size = self._low.size
         boxes = list(_boxes(self._task, self._env.observation_space))
         self._kinds = {name: _kind(self._task, name, box) for name, box in boxes}
@@ -206,8 +206,25 @@ def _made(task: str) -> gymnasium.Env:
         raise ValueError(f"task {task!r}: {error}") from error
 
 
-def _bounds(task: str, space: Space) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest action, float64 [action_size]."""
+def task_bounds(task: str) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest action of ``gymnasium:ID`` in its own units, float64 [action_size].
+
+    Raises:
+        ValueError, ModuleNotFoundError: as ``Gymnasium``.
+    """
+    made = _made(task)
+    try:
+        return bounds(task, made.action_space)
+    finally:
+        made.close()
+
+
+def bounds(task: str, space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest action of a space, float64 [action_size].
+
+    Raises:
+        ValueError: it is no Box, or has none.
+    """
     if not isinstance(space, Box):
         raise ValueError(
             f"actions of task {task!r} are {space}; agents here need a Box of continuous actions"

@@ -26,8 +26,10 @@ from mummi.imitation.pilot import HEAD
 from mummi.imitation.record import Imitation, is_imitation
 from mummi.imitation.record import load as load_imitation
 from mummi.imitation.record import save as save_imitation
+from mummi.imitation.scaling import save as save_scaling
 from mummi.presets import PRESETS, offline
 from mummi.runs.logger import Logger
+from mummi.runs.names import closest
 from mummi.runs.record import Run, differences, open_run
 from mummi.runs.record import check_folder as check_run_folder
 from mummi.runs.record import load as load_run
@@ -164,15 +166,16 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
     if options.trust == "on" and options.ablation:
         raise ValueError("--ablation modality-pairs is drawn of rows without trust: leave one out")
     check_folder(config, imitation)
-    sensors = task_sensors(config)
+    sensors = task_sensors(config, imitation.reading.obs)
     trained = (logdir / HEAD).is_file()
     if not trained:
-        demonstrations = load_demonstrations(imitation, config, sensors)
         if imitation.world_model:
             check_source(imitation.world_model, sensors)
+        demonstrations, scaling = load_demonstrations(imitation, config, sensors)
     run = Run(config, *sensors, load_script(config.missing).to_dict())
     with opened(run, imitation) as logger:
         if not trained:
+            save_scaling(logdir, scaling)
             Stages(config, imitation, sensors, demonstrations, logger).run()
         results = evaluate.evaluate(conditions(run, imitation, options))
         if results:
@@ -203,10 +206,24 @@ def check_folder(config: Config, imitation: Imitation) -> None:
         )
 
 
-def task_sensors(config: Config) -> Sensors:
-    """Modalities and action size of the task."""
+def task_sensors(config: Config, obs: tuple[str, ...] | None = None) -> Sensors:
+    """Modalities and action size of the task; with ``obs`` of its modalities these alone.
+
+    Raises:
+        ValueError: ``obs`` names what the task has not.
+    """
     with evaluation_environments(config, 1, config.seed) as environments:
-        return environments.modalities, environments.action_size
+        modalities, action_size = environments.modalities, environments.action_size
+    if obs is None:
+        return modalities, action_size
+    known = {m.name: m for m in modalities}
+    for name in obs:
+        if name not in known:
+            raise ValueError(
+                f"--obs names {name!r}, which task {config.task!r} has not (it has "
+                f"{', '.join(known)}){closest(name, known)}"
+            )
+    return tuple(known[name] for name in obs), action_size
 
 
 @contextlib.contextmanager

@@ -36,7 +36,8 @@ class Policy:
 
     Attributes:
         modalities: the sensors it was trained with.
-        action_size: number of actions, each in [-1, 1].
+        action_size: number of actions, each in [-1, 1]; of an action head whose demonstrations go
+            beyond, in their units.
         step: of the checkpoint, in environment steps, or updates of the world model where a head
             acts; None without one.
     """
@@ -124,7 +125,7 @@ class Policy:
             available: did each sensor deliver; by default the sensors in ``values`` did.
 
         Returns:
-            float32 [action_size] in [-1, 1].
+            float32 [action_size] in [-1, 1], or in the units of the demonstrations.
 
         Raises:
             ValueError: an unknown modality, a wrong shape or dtype, or a value missing that is

@@ -126,7 +126,7 @@ def play(
         actor = _actor(trained, row, environments, stage.seed)
         act = measures.timed(actor)
         if row.trust:
-            act = traces = Traces(act, actor, [m.name for m in environments.modalities])
+            act = traces = Traces(act, actor, [m.name for m in trained.agent.modalities])
         if video:
             act = film = Film(act, environments, numbers[0], traces)
         if record:

@@ -65,6 +65,9 @@ def measure(trained: Trained, config: Config, envs: int) -> Thresholds:
             recording = Recording(actor, environments, truth=False)
             rollout(recording, environments, range(EPISODES))
             episodes += recording.episodes()
+    if trained.imitates:  # its world model knows actions as they were learned
+        learned = trained.agent.scaling.learned
+        episodes = [e | {"action": learned(e["action"])} for e in episodes]
     return calibrate(judge, parameters, episodes, config.seed)
 
 

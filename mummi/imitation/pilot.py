@@ -10,9 +10,11 @@ from jaxtyping import Array
 
 from mummi.agent import Agent
 from mummi.data.episode import load_episode
+from mummi.imitation import scaling
 from mummi.imitation.heads.head import HEADS, Head
 from mummi.imitation.latents import Followed, Latents
 from mummi.imitation.record import load
+from mummi.imitation.scaling import Scaling
 from mummi.model.trust import Thresholds, Verdict
 from mummi.model.world_model import WorldModel
 from mummi.runs.checkpoint import Checkpointer
@@ -29,7 +31,7 @@ class Carry(NamedTuple):
     Attributes:
         followed: by the world model.
         head: what the head remembers.
-        action: the last actions, float32 [B, A]; zeros before the first step.
+        action: the last actions as they are learned, float32 [B, A]; zeros before the first step.
         count: steps that were taken.
     """
 
@@ -50,21 +52,24 @@ class Pilot:
     Args:
         latents: the world model.
         head: trained.
+        scaling: of the data that they learned from, in whose units values come and actions go.
 
     Attributes:
         modalities, action_size: those of the world model.
         head: the head.
+        scaling: of the data.
     """
 
-    def __init__(self, latents: Latents, head: Head):
+    def __init__(self, latents: Latents, head: Head, scaling: Scaling | None = None):
         self.modalities = latents.sizes.modalities
         self.action_size = latents.sizes.action
         self.head = head
         self._latents = latents
+        self.scaling = scaling or Scaling()
 
     def trusting(self, thresholds: Thresholds) -> "Pilot":
         """This pilot as one that leaves out sensors that lie; see ``Latents.trusting``."""
-        return Pilot(self._latents.trusting(thresholds), self.head)
+        return Pilot(self._latents.trusting(thresholds), self.head, self.scaling)
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:
@@ -92,22 +97,25 @@ class Pilot:
         Args:
             params: None, as the parameters are inside.
             carry: from ``start`` or the last call.
-            values: by modality [B, *shape]; one that is not finite counts as not available.
+            values: by modality [B, *shape], depth in the unit of the data; one that is not finite
+                counts as not available.
             available: by modality bool [B].
             is_first: bool [B], an episode begins.
             key: JAX key of the whole rollout; each step draws from a key of its own.
             explore: without effect, nothing is explored.
 
         Returns:
-            Actions float32 [B, A] in [-1, 1], and the new carry.
+            Actions float32 [B, A] within the limits of the data where these go beyond [-1, 1], else
+            in [-1, 1]; and the new carry.
         """
         is_first = np.asarray(is_first)
-        seen = (values, available, carry.action, is_first)
+        seen = (self.scaling.seen(values), available, carry.action, is_first)
         percept, followed = self._latents.step(carry.followed, *seen)
         key = jax.random.fold_in(key, carry.count)
         action, head = self.head.act(carry.head, percept, is_first, key)
         action = np.clip(np.asarray(action, np.float32), -1, 1)
-        return action, Carry(followed, head, action, carry.count + 1)
+        carry = Carry(followed, head, action, carry.count + 1)
+        return self.scaling.acted(action), carry
 
 
 def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
@@ -135,7 +143,7 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     latents = Latents(agent, state.model)
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
     head.restore(load_episode(path))
-    pilot = Pilot(latents, head)
+    pilot = Pilot(latents, head, scaling.load(logdir))
     if trust:
         found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
         pilot = pilot.trusting(found)

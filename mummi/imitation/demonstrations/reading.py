@@ -22,7 +22,8 @@ class Reading:
             IsaacLab drop them and all others keep them.
         depth: what numbers of depth mean: millimetres, metres, a depth buffer (brought from its
             limits in the data to [0, 1]), or a unit in [-1, 1] that is left as it is. By default
-            integers are millimetres, numbers above 1 are metres, and others a unit.
+            their limits tell: above 100 they are millimetres, above 1 metres, from 0.9 to 1 a
+            buffer.
     """
 
     obs: tuple[str, ...] | None = None

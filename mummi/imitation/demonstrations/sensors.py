@@ -84,11 +84,8 @@ def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
 def convert(modality: Modality, stored: np.ndarray) -> np.ndarray:
     """Stored values [T, ...] as [T, *shape], of floats perhaps still with more bits.
 
-    Channels come last, integers of depth, which are millimetres, become metres, and a vector has
-    one axis.
+    Channels come last, and a vector has one axis. The unit of depth stays.
     """
-    if modality.kind == "depth" and stored.dtype.kind != "f":
-        stored = stored.astype(np.float32) / 1000
     if stored.shape[1:] == modality.shape:
         return stored
     if modality.kind in ("image", "depth"):
@@ -101,7 +98,7 @@ def convert(modality: Modality, stored: np.ndarray) -> np.ndarray:
 def identifier(name: str) -> str:
     """A sensor's name in the data as one that a modality may have, for example ``a/b-c`` ``a_b_c``.
 
-    Whatever is no letter, digit or underscore becomes an underscore.
+    Whatever is no letter, digit or underscore of ASCII becomes an underscore.
     """
-    name = re.sub(r"\W", "_", name)
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
     return f"_{name}" if name[:1].isdigit() else name

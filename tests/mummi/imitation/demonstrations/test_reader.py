@@ -143,6 +143,54 @@ def test_one_warning_names_all_sensors_of_a_demonstration(tmp_path):
     assert "'depth' at 2 of 5" in said and "'vector' at 2 of 5" in said
 
 
+def test_later_ones_are_not_told_and_what_is_said_to_be_missing_is_no_news(tmp_path):
+    path = sensors(tmp_path / "a.hdf5", {"depth": np.nan})
+    with h5py.File(path, "a") as file:
+        for number in (0, 1):
+            file[f"data/demo_{number}/obs/vector"][0] = np.nan
+        file["data/demo_1/available/depth"] = np.array([1, 0, 1, 0, 1], np.uint8)
+    with Demonstrations(path) as demonstrations:
+        with pytest.warns(UserWarning, match="'vector' at 1 of 5") as caught:
+            list(demonstrations)
+        assert len(caught) == 1 and "depth" not in str(caught[0].message)
+        found = demonstrations[1]
+    assert found.availability("depth").tolist() == [True, False, True, False, True]
+    assert found.availability("vector").tolist() == [False, True, True, True, True]
+
+
+def test_a_sensor_that_one_demonstration_lacks_is_missing_there(tmp_path):
+    path = libero(tmp_path / "drawer.hdf5")
+    edit(path, remove("data/demo_0/obs/eye_in_hand_rgb"))
+    edit(path, remove("data/demo_1/obs/ee_states"))
+    with Demonstrations(path) as demonstrations:
+        assert {m.name: m.shape for m in demonstrations.modalities} == LIBERO_SHAPES
+        first, second = demonstrations
+    for demo, lost, has in (
+        (first, "eye_in_hand_rgb", "ee_states"),
+        (second, "ee_states", "eye_in_hand_rgb"),
+    ):
+        assert not demo.availability(lost).any() and not demo.values[lost].any()
+        assert demo.availability(has).all() and demo.values[has].any()
+        assert demo.values[lost].shape == (len(demo.actions), *LIBERO_SHAPES[lost])
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (np.ones(4, bool), r"available/arm has shape \(4,\); it must be \(5,\)"),
+        (np.full(5, 2), "available/arm holds other values; it must be true or false at each step"),
+    ],
+)
+def test_an_availability_that_does_not_fit_is_refused(tmp_path, mask, said):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["data/demo_0/obs/arm"] = np.zeros((5, 2))
+        file["data/demo_0/actions"] = np.zeros((5, 2))
+        file["data/demo_0/available/arm"] = mask
+    with Demonstrations(path) as demonstrations, pytest.raises(ValueError, match=said):
+        demonstrations[0]
+
+
 def edit(path, change):
     with h5py.File(path, "r+") as file:
         change(file)

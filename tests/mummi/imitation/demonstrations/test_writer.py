@@ -6,8 +6,15 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mummi.imitation.demonstrations import Demonstration, Demonstrations, DemonstrationWriter
+from mummi.imitation.demonstrations import (
+    Demonstration,
+    Demonstrations,
+    DemonstrationWriter,
+    open_data,
+)
 from mummi.modality import Modality
 from tests.support.demonstration_files import libero
 
@@ -163,6 +170,58 @@ def test_a_missing_value_is_missing_when_it_is_read_again(tmp_path, name):
         assert file[f"data/demo_0/available/{name}"].dtype == bool
         assert list(file["data/demo_0/available"]) == [name]
         assert "available" not in file["data/demo_1"]
+
+
+@st.composite
+def demonstrations(draw):
+    """Of any length, with sensors missing at any steps, and with or without what is optional."""
+    steps = draw(st.integers(1, 6))
+    masks = st.lists(st.booleans(), min_size=steps, max_size=steps)
+    named = draw(st.lists(st.sampled_from([m.name for m in MODALITIES]), unique=True))
+    available = {name: np.array(draw(masks)) for name in named}
+    made = make(draw(st.integers(0, 99)), steps=steps, available=available or None)
+    if draw(st.booleans()):
+        made = made._replace(states=None)
+    if draw(st.booleans()):
+        made = made._replace(executed=made.actions[::-1].copy())
+    return made
+
+
+@settings(max_examples=25)
+@given(st.lists(demonstrations(), min_size=1, max_size=3))
+def test_whatever_is_written_is_read_back_equal(tmp_path_factory, made):
+    path = tmp_path_factory.mktemp("written") / "ours.hdf5"
+    with writer_of(path) as writer:
+        for demonstration in made:
+            writer.append(demonstration)
+    with open_data(path) as data:
+        assert data.modalities == MODALITIES and len(data) == len(made)
+        for found, expected in zip(data, made, strict=True):
+            for name in ("actions", "rewards", "dones", "states", "executed"):
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+            for m in MODALITIES:
+                there = expected.availability(m.name)
+                np.testing.assert_array_equal(found.availability(m.name), there)
+                value = found.values[m.name]
+                np.testing.assert_array_equal(value[there], expected.values[m.name][there])
+                assert not value[~there].any() and value.dtype == m.dtype
+
+
+def test_what_is_missing_does_not_disturb_readers_that_do_not_know_of_it(tmp_path):
+    """robomimic and LIBERO look at all of ``obs``, at ``actions``, and at attributes."""
+    path, there = tmp_path / "ours.hdf5", np.array([True, False, True, True, False])
+    with writer_of(path) as writer:
+        writer.append(make(0, available={"rgb": there, "arm": there}))
+        writer.append(make(1))
+    with h5py.File(path) as file:
+        for name in ("demo_0", "demo_1"):
+            group = file[f"data/{name}"]
+            assert set(group["obs"]) == {m.name for m in MODALITIES}
+            for m in MODALITIES:
+                stored = group["obs"][m.name]
+                assert stored.shape == (5, *m.shape) and np.isfinite(stored[()]).all()
+            assert group["actions"].shape == (5, 3) and group.attrs["num_samples"] == 5
+        assert set(file["data/demo_0"]) - set(file["data/demo_1"]) == {"available"}
 
 
 def test_an_available_value_that_is_not_finite_is_not_written(tmp_path):

@@ -1,0 +1,230 @@
+"""From the numbers of data to those that are learned from, and back: limits of actions and depth.
+
+They are kept in the folder of a run, ``scaling.yaml``, as whoever acts speaks the data's language:
+values come and actions go in the units of the data.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import yaml
+
+from mummi.imitation.demonstrations import Demonstration
+from mummi.imitation.demonstrations.reading import DepthUnit
+from mummi.modality import Modality
+from mummi.runs.files import atomic
+
+FILE = "scaling.yaml"
+SLACK = 1e-3
+"""How far beyond [-1, 1] actions may be that count as within."""
+BUFFER = 0.9
+"""Least value of a depth buffer, whose values crowd below 1."""
+METRES = 100.0
+"""Largest depth that is taken for metres; larger numbers are millimetres."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Depth:
+    """What the numbers of a depth sensor mean.
+
+    Attributes:
+        unit: millimetres, metres, or buffer.
+        near: the number that becomes 0.
+        far: the number that becomes 1.
+    """
+
+    unit: str
+    near: float
+    far: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """Maps of actions and depth into what is learned from; by default all stay as they are.
+
+    Attributes:
+        low: for each dimension the action that becomes -1; empty where actions stay.
+        high: the one that becomes 1.
+        depth: by sensor; one that is not named stays.
+    """
+
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    depth: Mapping[str, Depth] = dataclasses.field(default_factory=dict)
+
+    def learned(self, actions: np.ndarray) -> np.ndarray:
+        """Actions [..., A] of the data as those that are learned, float32."""
+        if not self.low:
+            return np.asarray(actions, np.float32)
+        low, high = np.array(self.low), np.array(self.high)
+        return ((np.asarray(actions, np.float64) - low) / (high - low) * 2 - 1).astype(np.float32)
+
+    def acted(self, actions: np.ndarray) -> np.ndarray:
+        """Learned actions [..., A] as those of the data, float32."""
+        if not self.low:
+            return np.asarray(actions, np.float32)
+        low, high = np.array(self.low), np.array(self.high)
+        return (low + (np.asarray(actions, np.float64) + 1) / 2 * (high - low)).astype(np.float32)
+
+    def seen(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Values by sensor as they are learned from: depth in [0, 1], all others as they are.
+
+        What is not finite stays so.
+        """
+        found = dict(values)
+        for name, depth in self.depth.items():
+            if name in found:
+                share = (np.asarray(found[name]) - depth.near) / (depth.far - depth.near)
+                found[name] = np.clip(share, 0, 1).astype(np.float32)
+        return found
+
+    def demonstration(self, recorded: Demonstration) -> Demonstration:
+        """A demonstration of the data as it is learned from."""
+        executed = recorded.executed
+        return recorded._replace(
+            values=self.seen(recorded.values),
+            actions=self.learned(recorded.actions),
+            executed=None if executed is None else self.learned(executed),
+        )
+
+
+def find(
+    demonstrations: Sequence[Demonstration],
+    modalities: Sequence[Modality],
+    unit: DepthUnit = "auto",
+) -> Scaling:
+    """What brings actions into [-1, 1] and depth into [0, 1].
+
+    Where all actions are in [-1, 1] they stay, else each dimension's limits become -1 and 1.
+
+    Args:
+        demonstrations: at least one.
+        modalities: their sensors.
+        unit: of depth; ``auto`` tells it by the limits of each sensor.
+
+    Raises:
+        ValueError: depth is not in the unit, or ``unit`` is named and there is no depth.
+    """
+    low, high = action_limits(demonstrations)
+    sensors = [m.name for m in modalities if m.kind == "depth"]
+    if unit != "auto" and not sensors:
+        names = ", ".join(m.name for m in modalities)
+        raise ValueError(f"--depth {unit} is given, and no sensor is depth (they are {names})")
+    depth = {name: _depth(name, demonstrations, unit) for name in sensors}
+    scaled = {name: found for name, found in depth.items() if found}
+    if max(-low.min(), high.max()) <= 1 + SLACK:
+        return Scaling(depth=scaled)
+    still = high == low
+    low, high = np.where(still, low - 1, low), np.where(still, high + 1, high)
+    return Scaling(tuple(low.tolist()), tuple(high.tolist()), scaled)
+
+
+def action_limits(demonstrations: Sequence[Demonstration]) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest action of each dimension, wanted or executed, float64 [A]."""
+    arrays = [a for d in demonstrations for a in (d.actions, d.executed) if a is not None]
+    low, high = np.min([a.min(0) for a in arrays], 0), np.max([a.max(0) for a in arrays], 0)
+    return low.astype(np.float64), high.astype(np.float64)
+
+
+def value_limits(demonstrations: Sequence[Demonstration], name: str) -> tuple[float, float] | None:
+    """Least and largest number of a sensor where it delivered, None where it never did."""
+    found = [(d.values[name], d.availability(name)) for d in demonstrations]
+    limits = [(value[there].min(), value[there].max()) for value, there in found if there.any()]
+    if not limits:
+        return None
+    return float(min(low for low, _ in limits)), float(max(high for _, high in limits))
+
+
+def _depth(name: str, demonstrations: Sequence[Demonstration], unit: DepthUnit) -> Depth | None:
+    limits = value_limits(demonstrations, name)
+    if limits is None:
+        return None
+    near, far = limits
+    told = f"depth sensor {name!r} has values from {near:.4g} to {far:.4g}"
+    if unit == "auto":
+        if far > 1:
+            unit = "metres" if far <= METRES else "millimetres"
+        else:
+            unit = "buffer" if near >= BUFFER else "unit"
+    if unit == "unit":
+        if near < -1 or far > 1:
+            raise ValueError(f"{told}, which are not in [-1, 1], as --depth unit says")
+        return None
+    if near < 0:
+        raise ValueError(
+            f"{told}, and {unit} are never negative: mend the data or name another unit by --depth"
+        )
+    if unit == "buffer" and far > 1:
+        raise ValueError(f"{told}, and a depth buffer ends at 1: name another unit by --depth")
+    near = near if unit == "buffer" else 0.0
+    return Depth(unit, near, far if far > near else near + 1)
+
+
+def require_within(demonstrations: Sequence[Demonstration], scaling: Scaling, source: str) -> None:
+    """Raises a ValueError where actions go beyond what ``source`` has learned.
+
+    Args:
+        demonstrations: of the data.
+        scaling: that of the run.
+        source: folder of the run whose world model is taken.
+    """
+    low, high = (scaling.learned(limits) for limits in action_limits(demonstrations))
+    for dimension, (least, most) in enumerate(zip(low, high, strict=True)):
+        if least < -1 - SLACK or most > 1 + SLACK:
+            given = action_limits(demonstrations)
+            known = scaling.acted(np.array([[-1.0], [1.0]]) * np.ones(len(low)))[:, dimension]
+            raise ValueError(
+                f"dimension {dimension} of the actions goes from {given[0][dimension]:.4g} to "
+                f"{given[1][dimension]:.4g}, and the world model of {source!r} has learned "
+                f"{known[0]:.4g} to {known[1]:.4g}: leave --world-model out to train one on these "
+                "data"
+            )
+
+
+def describe(scaling: Scaling) -> list[str]:
+    """What is changed, a line for actions and one for each depth sensor; none if nothing is."""
+    lines = []
+    if scaling.low:
+        limits = zip(scaling.low, scaling.high, strict=True)
+        told = ", ".join(f"[{low:.4g}, {high:.4g}]" for low, high in limits)
+        lines.append(f"actions are scaled from {told} to [-1, 1], and back when acting")
+    for name, depth in scaling.depth.items():
+        what = "a depth buffer" if depth.unit == "buffer" else f"in {depth.unit}"
+        lines.append(
+            f"depth {name!r} is {what}, scaled from [{depth.near:.4g}, {depth.far:.4g}] to [0, 1], "
+            "also when acting"
+        )
+    return lines
+
+
+def save(logdir, scaling: Scaling) -> None:
+    """Writes ``scaling.yaml``, whole or not at all."""
+    content = {"low": list(scaling.low), "high": list(scaling.high)}
+    content["depth"] = {name: vars(depth) for name, depth in scaling.depth.items()}
+    with atomic(pathlib.Path(logdir) / FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def load(logdir) -> Scaling:
+    """Reads ``scaling.yaml``; a run without it changes nothing.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = pathlib.Path(logdir) / FILE
+    if not path.is_file():
+        return Scaling()
+    try:
+        content = yaml.safe_load(path.read_text())
+        low, high = (tuple(float(x) for x in content[name]) for name in ("low", "high"))
+        depth = {
+            str(name): Depth(str(d["unit"]), float(d["near"]), float(d["far"]))
+            for name, d in content["depth"].items()
+        }
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or from another version: {error}") from error
+    if len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=False)):
+        raise ValueError(f"{path} is damaged: its limits are {low} and {high}")
+    return Scaling(low, high, depth)

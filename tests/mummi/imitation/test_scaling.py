@@ -1,0 +1,149 @@
+"""Actions beyond [-1, 1] and depth in any unit: scaled for learning, undone when acting."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from mummi.imitation import scaling
+from mummi.imitation.demonstrations import Demonstration
+from mummi.imitation.scaling import Depth, Scaling
+from mummi.modality import Modality
+
+DEPTH = Modality("depth", "depth", (2, 2, 1))
+ARM = Modality("arm", "vector", (3,))
+
+
+def demonstration(actions, depth=None, executed=None, available=None):
+    steps = len(actions)
+    values = {"arm": np.ones((steps, 3), np.float32)}
+    if depth is not None:
+        values["depth"] = np.asarray(depth, np.float32) * np.ones((steps, 2, 2, 1), np.float32)
+    actions = np.asarray(actions, np.float32)
+    zeros = np.zeros(steps, np.float32)
+    return Demonstration(values, actions, zeros, zeros != 0, None, {}, executed, available)
+
+
+def pixels(*numbers):
+    return np.array(numbers, np.float32).reshape(-1, 1, 1, 1)
+
+
+@settings(max_examples=50)
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 8), st.integers(1, 4)),
+        elements=st.floats(-1000, 1000, width=32),
+    )
+)
+def test_actions_are_scaled_by_the_limits_of_each_dimension_and_undone(actions):
+    found = scaling.find([demonstration(actions)], (ARM,))
+    learned = found.learned(actions)
+    if np.abs(actions).max() <= 1 + scaling.SLACK:
+        assert found == Scaling()
+        np.testing.assert_array_equal(learned, actions)
+        return
+    for column, expected in zip(learned.T, actions.T.astype(float), strict=True):
+        low, high = expected.min(), expected.max()
+        right = np.zeros(len(expected))
+        if high > low:
+            right = 2 * (expected - low) / (high - low) - 1
+        np.testing.assert_allclose(column, right, atol=1e-5)
+    width = np.ptp(actions.astype(float), axis=0).max() + 1
+    np.testing.assert_allclose(found.acted(learned), actions, atol=1e-6 * width + 1e-4)
+
+
+def test_what_was_executed_counts_and_is_scaled_alike():
+    wanted, done = [[0.5, 0.1], [-0.5, 0]], np.array([[4, 0], [-2, 1]], np.float32)
+    found = scaling.find([demonstration(wanted, executed=done)], (ARM,))
+    assert (found.low, found.high) == ((-2, 0), (4, 1))
+    learned = found.demonstration(demonstration(wanted, executed=done))
+    np.testing.assert_allclose(learned.executed, [[1, -1], [-1, 1]])
+    np.testing.assert_allclose(learned.actions[0, 0], 2 * 2.5 / 6 - 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "unit", "found", "learned"),
+    [
+        ((0, 1000, 4000), "auto", Depth("millimetres", 0.0, 4000.0), (0, 0.25, 1)),
+        ((0.5, 2.0), "auto", Depth("metres", 0.0, 2.0), (0.25, 1)),
+        ((0.98, 0.995), "auto", Depth("buffer", 0.98, 0.995), (0, 1)),
+        ((0.1, 0.7), "auto", None, (0.1, 0.7)),
+        ((-1, 1), "auto", None, (-1, 1)),
+        ((0.98, 0.995), "unit", None, (0.98, 0.995)),
+        ((0.1, 0.5), "metres", Depth("metres", 0.0, 0.5), (0.2, 1)),
+        ((20, 50), "millimetres", Depth("millimetres", 0.0, 50.0), (0.4, 1)),
+        ((0.5, 0.75), "buffer", Depth("buffer", 0.5, 0.75), (0, 1)),
+    ],
+)
+def test_the_unit_of_depth_is_told_by_its_limits_or_by_the_flag(numbers, unit, found, learned):
+    recorded = demonstration(np.zeros((len(numbers), 1)), pixels(*numbers))
+    made = scaling.find([recorded], (DEPTH, ARM), unit)
+    assert made.low == ()
+    if found is None:
+        assert made.depth == {}
+    else:
+        assert made.depth["depth"].unit == found.unit
+        limits = (made.depth["depth"].near, made.depth["depth"].far)
+        np.testing.assert_allclose(limits, (found.near, found.far), rtol=1e-6)
+    seen = made.demonstration(recorded).values
+    np.testing.assert_allclose(seen["depth"][:, 1, 0, 0], learned, atol=1e-5)
+    assert seen["depth"].dtype == np.float32
+    np.testing.assert_array_equal(seen["arm"], recorded.values["arm"])
+
+
+def test_depth_of_missing_steps_tells_no_limits():
+    available = {"depth": np.array([True, False])}
+    gone = demonstration(np.zeros((2, 1)), pixels(0.5, 9), available=available)
+    assert scaling.find([gone], (DEPTH,)) == Scaling()
+    never = gone._replace(available={"depth": np.zeros(2, bool)})
+    assert scaling.find([never], (DEPTH,)) == Scaling()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "unit", "said"),
+    [
+        ((0, 3), "unit", "'depth' has values from 0 to 3, which are not in .* --depth unit"),
+        ((-2, 3), "auto", "from -2 to 3, and metres are never negative"),
+        ((0, 3), "buffer", "a depth buffer ends at 1"),
+    ],
+)
+def test_depth_that_is_not_in_its_unit_is_refused(numbers, unit, said):
+    recorded = demonstration(np.zeros((2, 1)), pixels(*numbers))
+    with pytest.raises(ValueError, match=said):
+        scaling.find([recorded], (DEPTH,), unit)
+
+
+def test_a_unit_without_depth_is_refused():
+    with pytest.raises(ValueError, match=r"--depth metres is given, and no sensor is depth .*arm"):
+        scaling.find([demonstration(np.zeros((2, 1)))], (ARM,), "metres")
+
+
+def test_it_is_kept_with_the_run(tmp_path):
+    made = Scaling((-1.5, 0.25), (7.5, 3.0), {"depth": Depth("metres", 0.0, 2.5)})
+    assert scaling.load(tmp_path) == Scaling()
+    scaling.save(tmp_path, made)
+    assert scaling.load(tmp_path) == made
+    for content in ("low: [", "low: [1]\nhigh: []\ndepth: {}", "low: [2]\nhigh: [1]\ndepth: {}"):
+        (tmp_path / "scaling.yaml").write_text(content)
+        with pytest.raises(ValueError, match=r"scaling.yaml is damaged"):
+            scaling.load(tmp_path)
+
+
+def test_each_change_is_said():
+    made = Scaling((-1.5,), (7.5,), {"depth": Depth("metres", 0.0, 2.5)})
+    actions, depth = scaling.describe(made)
+    assert "scaled from [-1.5, 7.5] to [-1, 1], and back when acting" in actions
+    assert "depth 'depth' is in metres, scaled from [0, 2.5]" in depth
+    assert scaling.describe(Scaling()) == []
+
+
+def test_a_world_model_that_is_taken_must_know_such_actions():
+    data = [demonstration([[0.5, 7.5], [0, -3]])]
+    with pytest.raises(ValueError, match=r"dimension 1 .* -3 to 7.5, .*'run' has learned -1 to 1"):
+        scaling.require_within(data, Scaling(), "run")
+    known = Scaling((-1.0, -4.0), (1.0, 8.0))
+    scaling.require_within(data, known, "run")
+    with pytest.raises(ValueError, match=r"dimension 1 of the actions goes .* learned -4 to 8"):
+        scaling.require_within([demonstration([[0, 9]])], known, "run")
