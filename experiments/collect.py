@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from envs.failures.script import load_script
 from envs.processes.parallel import ParallelEnvironments
 from experiments.collection.bar import Bar
 from experiments.collection.episodes import DEMONSTRATION, record, settings
@@ -28,7 +29,7 @@ GYM = 2
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Records whole episodes with every sensor into an HDF5 file of robomimic's layout.
+    """Records whole episodes into an HDF5 file of robomimic's layout.
 
     The same command goes on after a kill; more --episodes add to the file. Of experiments.train's
     flags it takes --task, --preset, --seed, --envs, --env.NAME, --image-size, --action-repeat and
@@ -39,6 +40,9 @@ class Arguments:
 
     Attributes:
         out: the HDF5 file; for a suite of LIBERO a folder, which gets a file for each task.
+        missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
+            high, published_medium, published_high, or a YAML file. The file tells at which steps
+            each delivered. The expert, who knows the true state, acts as before.
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
         episodes: demonstrations that the file is to hold.
@@ -50,15 +54,19 @@ class Arguments:
 
     out: str
     policy: str = "expert"
+    missing: str = "none"
     episodes: int = 50
     noise: float = 0.0
     noise_steps: int = 1
 
     @property
-    def disturbance(self) -> dict[str, float]:
-        """What a file says of the noise."""
+    def disturbance(self) -> dict[str, Any]:
+        """What a file says of the noise and of sensors that failed."""
         held = {"noise_steps": self.noise_steps} if self.noise_steps > 1 else {}
-        return {"noise": self.noise} | held
+        script = load_script(self.missing)
+        return (
+            {"noise": self.noise} | held | ({"missing": script.to_dict()} if script.rules else {})
+        )
 
 
 def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
@@ -106,7 +114,7 @@ def collect(arguments: Arguments, config: Config) -> None:
             start = len(writer) - len(writer) % config.envs
             episodes = range(start, min(start + config.envs, arguments.episodes))
             random = [np.random.default_rng([config.seed, DEMONSTRATION, e]) for e in episodes]
-            with environments(config, episodes) as pool:
+            with environments(config, episodes, arguments.missing) as pool:
                 noise = (arguments.noise, arguments.noise_steps)
                 made = record(pool, policy.actor(pool, random), random, *noise, stop, bar.step)
             for episode, demonstration in zip(episodes, made, strict=False):
@@ -121,10 +129,12 @@ def collect(arguments: Arguments, config: Config) -> None:
     print(summary(arguments.out))
 
 
-def environments(config: Config, episodes: Sequence[int]) -> ParallelEnvironments:
+def environments(
+    config: Config, episodes: Sequence[int], missing: str = "none"
+) -> ParallelEnvironments:
     """An environment for each episode, seeded by its number: when it is played changes nothing."""
     seeds = [(config.seed, DEMONSTRATION, episode) for episode in episodes]
-    parallel = {"processes": len(seeds) > 1}
+    parallel = {"processes": len(seeds) > 1, "missing": missing}
     return ParallelEnvironments(config.task, seeds, **parallel, **settings(config))
 
 

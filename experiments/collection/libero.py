@@ -56,7 +56,7 @@ def collect(arguments, config: Config) -> None:
             return record(pool, policy.actor(pool, random), random, *noise, stop, lambda: None)
 
         for task, path in files(config.task, arguments.out).items():
-            collect_task(task, path, arguments.episodes, env_args, attempt, stop)
+            collect_task(task, path, arguments, env_args, attempt, stop)
             if stop.requested:
                 raise KeyboardInterrupt(f"stopped in {path}; the same command goes on")
             print(summary(path))
@@ -111,14 +111,15 @@ def official(made: Demonstration, simulator: LiberoSimulator) -> Demonstration:
     return made._replace(
         values=values,
         attributes=made.attributes | {"init_state": made.states[0]},
-        available={name: made.availability(ours) for name, ours in PICTURES.items()},
+        available={name: made.availability(ours) for name, ours in PICTURES.items()}
+        | dict.fromkeys(STATES, made.availability("proprio")),
     )
 
 
 def collect_task(
     task: Task,
     path: pathlib.Path,
-    episodes: int,
+    arguments,
     env_args: Mapping[str, Any],
     attempt: Callable[[ParallelEnvironments, Sequence[int]], list[Demonstration]],
     stop: Stop,
@@ -131,7 +132,8 @@ def collect_task(
     Args:
         task: the task.
         path: its file.
-        episodes: demonstrations that the file is to hold.
+        arguments: those of experiments.collect: how many demonstrations the file is to hold, and
+            which sensors fail.
         env_args: what the demonstrations are made with, which the file tells, ``env_kwargs`` and
             ``seed`` among it.
         attempt: plays one episode of an environment, by a seed; no episode when it was stopped.
@@ -142,13 +144,14 @@ def collect_task(
         RuntimeError: no attempt succeeds.
     """
     size, name = env_args["env_kwargs"]["image_size"], f"{task.suite}/{task.index}"
+    episodes = arguments.episodes
     sensors = [Modality(n, "vector", (width,)) for n, width in STATES.items()]
     sensors += [Modality(n, "image", (size, size, 3)) for n in PICTURES]
     env_args = {**env_args, "problem_name": task.problem, "env_name": name}
     simulator = LiberoSimulator(task)
     with DemonstrationWriter(path, sensors, 7, env_args, attributes(task)) as writer:
         while (number := len(writer)) < episodes and not stop.requested:
-            for made in succeed(name, number, env_args, attempt):
+            for made in succeed(name, number, env_args, attempt, arguments.missing):
                 writer.append(official(made, simulator))
                 print(
                     f"{name} demonstration {number + 1}/{episodes}: {len(made.actions)} steps, "
@@ -157,14 +160,18 @@ def collect_task(
                 )
 
 
-def succeed(name: str, number: int, env_args: Mapping[str, Any], attempt) -> list[Demonstration]:
+def succeed(
+    name: str, number: int, env_args: Mapping[str, Any], attempt, missing: str = "none"
+) -> list[Demonstration]:
     """Attempts demonstration ``number`` until it succeeds; none when it was stopped.
+
+    ``missing`` is the script of failing sensors.
 
     Raises:
         RuntimeError: no attempt succeeds.
     """
     state = TRAINING_STATES[number % len(TRAINING_STATES)]
-    start = {"processes": False, "initial_state": state}
+    start = {"processes": False, "initial_state": state, "missing": missing}
     for count in range(ATTEMPTS):
         seed = env_args["seed"], DEMONSTRATION, number, count
         with ParallelEnvironments(name, [seed], **env_args["env_kwargs"], **start) as pool:

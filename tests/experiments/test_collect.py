@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from envs.failures.script import load_script
 from experiments import collect
 from experiments.collect import main
 from experiments.evaluation import views
@@ -28,6 +29,11 @@ def require_same(one, other) -> None:
         np.testing.assert_array_equal(a.rewards, b.rewards)
         for name in a.values:
             np.testing.assert_array_equal(a.values[name], b.values[name])
+
+
+def sensors(path):
+    with Demonstrations(path) as demonstrations:
+        return demonstrations.modalities
 
 
 def message(capsys, *flags) -> str:
@@ -99,6 +105,45 @@ def test_with_noise_the_experts_own_action_is_recorded(tmp_path):
     view = views.as_recorded(made[0], ())
     np.testing.assert_array_equal(view.actions, made[0].executed)
     np.testing.assert_array_equal(view.wanted, made[0].actions)
+
+
+def test_what_fails_while_it_is_recorded_is_missing_in_the_file_and_the_expert_acts_as_before(
+    tmp_path, capsys
+):
+    calm, failing = tmp_path / "calm.hdf5", tmp_path / "failing.hdf5"
+    main([*DUMMY, "--episodes", "2", "--out", str(calm)])
+    flags = [*DUMMY, "--episodes", "2", "--missing", "high", "--out", str(failing)]
+    main(flags)
+    missing = []
+    for whole, part in zip(load(calm), load(failing), strict=True):
+        np.testing.assert_array_equal(part.actions, whole.actions)
+        np.testing.assert_array_equal(part.rewards, whole.rewards)
+        for name, value in whole.values.items():
+            there = part.availability(name)
+            np.testing.assert_array_equal(part.values[name][there], value[there])
+            assert not part.values[name][~there].any()
+            missing.append(1 - there.mean())
+    assert len(set(missing)) > 1 and 0.4 < np.mean(missing) < 1
+    with Demonstrations(failing) as demonstrations:
+        assert demonstrations.attributes["env_args"]["missing"]["name"] == "high"
+        assert "missing" not in demonstrations.attributes["env_args"]["env_kwargs"]
+    said = message(capsys, *[*flags[:-4], "--episodes", "3"], "--out", str(failing))
+    assert "env_args['missing'] = {'name': 'high'" in said
+    said = message(capsys, *DUMMY, "--missing", "hihg", "--out", str(calm))
+    assert "'hihg'" in said and "high" in said
+
+
+def test_a_sensor_of_a_lower_rate_is_there_at_its_own_steps(tmp_path):
+    """A script that delivers one value of five, which the file keeps as that rate."""
+    path, script = tmp_path / "slow.hdf5", tmp_path / "slow.yaml"
+    rule = "{rule: flicker, modality: depth, period: 5, duty: 0.2}"
+    script.write_text(f"name: slow\nrules:\n  - {rule}\n")
+    main([*DUMMY, "--episodes", "1", "--missing", str(script), "--out", str(path)])
+    (demo,) = load(path)
+    assert np.flatnonzero(demo.availability("depth")).tolist() == [0, 5, 10, 15]
+    (view,) = views.make_views([demo], sensors(path), load_script("none"), 1, 0)
+    assert np.flatnonzero(view.episode()["available/depth"]).tolist() == [0, 5, 10, 15]
+    assert demo.availability("image").all()
 
 
 def test_a_draw_of_the_noise_lasts_its_steps_and_the_file_says_so(tmp_path):

@@ -1,5 +1,6 @@
 """Latents that heads see: the model's own filter with means, and views with sensors failing."""
 
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from envs.failures.distortions import Noise
 from envs.failures.script import Script, load_script
 from experiments.evaluation.views import make_views
 from mummi.agent import Agent, Parameters
+from mummi.imitation.demonstrations import Reading, open_data
 from mummi.imitation.latents import Latents, View
 from mummi.modality import Modality
 from tests.support.imitated import demonstration
@@ -231,3 +233,34 @@ def test_a_script_that_changes_values_changes_only_its_copies():
     assert complete.values["vector"] is recorded.values["vector"]
     assert 0.3 < np.std(failing.values["vector"] - recorded.values["vector"]) < 3
     assert failing.values["image"] is recorded.values["image"]
+
+
+def test_what_a_file_says_is_missing_is_missing_for_replay_and_heads(latents, tmp_path):
+    """Whatever stands in the file where a sensor did not deliver, nothing that learns sees it."""
+    there = {m.name: np.arange(STEPS) % 3 != i for i, m in enumerate(MODALITIES[:3])}
+    random, made = np.random.default_rng(0), {}
+    values = {m.name: draw_value(random, m, (STEPS,)) for m in MODALITIES}
+    actions = random.uniform(-1, 1, (STEPS, ACTION_SIZE)).astype(np.float32)
+    for name, garbage in (("zeros", 0), ("garbage", 77)):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            demo = file.create_group("data/demo_0")
+            demo["actions"] = actions
+            for m in MODALITIES:
+                stored = values[m.name].copy()
+                stored[~there.get(m.name, np.ones(STEPS, bool))] = garbage
+                demo[f"obs/{m.name}"] = stored
+                demo[f"obs/{m.name}"].attrs["kind"] = m.kind
+                if m.name in there:
+                    demo[f"available/{m.name}"] = there[m.name]
+        with open_data(tmp_path / f"{name}.hdf5", Reading(tuple(values))) as data:
+            script = load_script("medium")
+            made[name] = make_views(list(data), MODALITIES, script, copies=3, seed=0)
+    for view in made["garbage"]:
+        for name, mask in there.items():
+            assert not view.available[name][~mask].any()
+            np.testing.assert_array_equal(view.episode()[f"available/{name}"], view.available[name])
+    assert made["garbage"][0].available["code"].all() == ("code" not in there)
+    for one, other in zip(*(latents.encode(views) for views in made.values()), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one.percept, other.percept)
+    for one, other in zip(*made.values(), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one.episode(), other.episode())

@@ -54,9 +54,7 @@ def test_failed_demonstrations_of_isaaclab_are_left_out_and_counted(tmp_path):
     assert data.names == ("demo_0", "demo_1", "demo_2")
     assert [demo.attributes["success"] for demo in demos] == [False, True, True]
     layouts.isaaclab(path, (False, False))
-    with pytest.raises(
-        ValueError, match=r"all 2 demonstrations failed .* --failed keep"
-    ):
+    with pytest.raises(ValueError, match=r"all 2 demonstrations failed .* --failed keep"):
         open_data(path)
 
 
