@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from experiments.evaluation.actors import AgentActor
 from experiments.evaluation.measures import Measures
 from mummi.agent import Agent
 from mummi.imitation import metrics, record
-from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter
+from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter, Reading
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.pilot import load_pilot
 from mummi.modality import Modality
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 CHUNKS = ("mse", "imle", "mirror", "diffusion", "flow")
 """Heads that differ in the objective of one network."""
+NUMBERS = ("vector", "embedding")
 ROWS = ("none", "without-image", "without-depth", "without-vector", "without-embedding")
 
 
@@ -281,6 +283,12 @@ def test_the_table_of_heads(trained, data, tmp_path):
         (("--head.units", "9"), "holds a run with settings.units = 8.*asks for 9"),
         (("--updates", "9"), "holds a run with updates = 8"),
         (("--model.deter", "9"), "holds a run with model.deter"),
+        (("--obs", "imag", "--logdir", "{new}"), "--obs names 'imag', which task 'dummy' has not"),
+        (("--rename", "imag=rgb", "--logdir", "{new}"), "--rename names 'imag', which is no sens"),
+        (("--rename", "image", "--logdir", "{new}"), "--rename 'image' must be FILE=TASK"),
+        (("--filter-key", "train", "--logdir", "{new}"), "no filter key 'train'; it has none"),
+        (("--failed", "drop", "--logdir", "{new}"), "none has the attribute 'success'"),
+        (("--depth", "metres", "--logdir", "{new}"), "depth 'depth' is in metres.*--depth unit"),
         (("--data", "nowhere.hdf5", "--logdir", "{new}"), "there is no file 'nowhere.hdf5'"),
         (("--action-repeat", "2", "--logdir", "{new}"), "action repeat 1.*has 2"),
         (("--image-size", "16", "--logdir", "{new}"), r"modality 'image'.*\(8, 8, 3\).*\(16, 16"),
@@ -309,6 +317,43 @@ def test_data_of_another_action_size_is_said(data, trained, tmp_path, capsys):
         imitate.main(imitated.flags(tmp_path / "new", path, "bc"))
     assert "action size 3" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_actions_in_units_of_their_own_come_back_when_acting(tmp_path, capsys):
+    """A sensor that the task calls otherwise, fewer sensors than it has, actions to 7.5."""
+    path = tmp_path / "foreign.hdf5"
+    with h5py.File(path, "w") as file:
+        for number in range(3):
+            made = imitated.demonstration(number)
+            file[f"data/demo_{number}/obs/state"] = made.values["vector"]
+            file[f"data/demo_{number}/obs/embedding"] = made.values["embedding"]
+            file[f"data/demo_{number}/obs/embedding"].attrs["kind"] = "embedding"
+            file[f"data/demo_{number}/actions"] = made.actions * [7.5, 1]
+            file[f"data/demo_{number}/rewards"] = made.rewards
+    names = ("--rename", "state=vector", "--obs", "vector", "embedding")
+    logdir = imitated.run(tmp_path / "run", path, "bc", *names)
+    assert "to [-1, 1], and back when acting; task dummy" in capsys.readouterr().out
+    run = load_run(logdir)
+    assert [m.name for m in run.modalities] == ["vector", "embedding"]
+    assert record.load(logdir).reading == Reading(("vector", "embedding"), ("state=vector",))
+    assert {p.stem for p in (logdir / "eval").iterdir()} == {
+        *("none", "without-vector", "without-embedding")
+    }
+    policy, pilot = mummi.load_policy(logdir), load_pilot(logdir)[0]
+    values = {n: v[0] for n, v in imitated.demonstration(0).values.items() if n in NUMBERS}
+    action = policy(values)
+    batch = {n: v[None] for n, v in values.items()}
+    inputs = (batch, {n: np.ones(1, bool) for n in batch}, np.array([True]), jax.random.PRNGKey(0))
+    undone, carry = pilot.act(None, pilot.start(1), *inputs)
+    np.testing.assert_array_equal(action, undone[0])
+    # What is remembered is what the world model learned; what is done is in the data's units.
+    low, high = (np.array(x) for x in (pilot.scaling.low, pilot.scaling.high))
+    np.testing.assert_allclose(undone, low + (carry.action + 1) / 2 * (high - low), rtol=1e-5)
+    assert np.abs(carry.action).max() <= 1 and np.ptp([low[0], high[0]]) > 7
+    # The same command goes on, another way of reading is refused.
+    imitated.run(logdir, path, "bc", *names)
+    with pytest.raises(ValueError, match=r"holds a run with reading\.failed = None"):
+        imitated.run(logdir, path, "bc", *names, "--failed", "keep")
 
 
 def test_training_keeps_out_of_an_imitation_run(trained, tmp_path):
