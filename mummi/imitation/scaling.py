@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import yaml
+from numpy.typing import ArrayLike
 
 from mummi.imitation.demonstrations import Demonstration
 from mummi.imitation.demonstrations.reading import DepthUnit
@@ -108,17 +109,22 @@ def find(
         ValueError: depth is not in the unit, or ``unit`` is named and there is no depth.
     """
     low, high = action_limits(demonstrations)
-    sensors = [m.name for m in modalities if m.kind == "depth"]
-    if unit != "auto" and not sensors:
-        names = ", ".join(m.name for m in modalities)
-        raise ValueError(f"--depth {unit} is given, and no sensor is depth (they are {names})")
-    depth = {name: _depth(name, demonstrations, unit) for name in sensors}
-    scaled = {name: found for name, found in depth.items() if found}
-    if max(-low.min(), high.max()) <= 1 + SLACK:
-        return Scaling(depth=scaled)
+    require_depth(modalities, unit)
+    depth = {}
+    for m in modalities:
+        limits = value_limits(demonstrations, m.name) if m.kind == "depth" else None
+        if limits and (found := depth_scaling(m.name, limits, unit)):
+            depth[m.name] = found
+    if not exceeds(low, high):
+        return Scaling(depth=depth)
     still = high == low
     low, high = np.where(still, low - 1, low), np.where(still, high + 1, high)
-    return Scaling(tuple(low.tolist()), tuple(high.tolist()), scaled)
+    return Scaling(tuple(low.tolist()), tuple(high.tolist()), depth)
+
+
+def exceeds(low: ArrayLike, high: ArrayLike) -> bool:
+    """Whether actions between these limits [A] go beyond [-1, 1]."""
+    return bool(max(-np.min(low), np.max(high)) > 1 + SLACK)
 
 
 def action_limits(demonstrations: Sequence[Demonstration]) -> tuple[np.ndarray, np.ndarray]:
@@ -137,17 +143,25 @@ def value_limits(demonstrations: Sequence[Demonstration], name: str) -> tuple[fl
     return float(min(low for low, _ in limits)), float(max(high for _, high in limits))
 
 
-def _depth(name: str, demonstrations: Sequence[Demonstration], unit: DepthUnit) -> Depth | None:
-    limits = value_limits(demonstrations, name)
-    if limits is None:
-        return None
+def depth_scaling(name: str, limits: tuple[float, float], unit: DepthUnit = "auto") -> Depth | None:
+    """What brings a depth sensor into [0, 1], None where it is in [-1, 1] in a unit of its own.
+
+    Args:
+        name: of the sensor, for messages.
+        limits: of its values.
+        unit: of them; ``auto`` tells it by the limits.
+
+    Raises:
+        ValueError: the values are not in the unit.
+    """
     near, far = limits
     told = f"depth sensor {name!r} has values from {near:.4g} to {far:.4g}"
     if unit == "auto":
+        unit = "unit"
         if far > 1:
             unit = "metres" if far <= METRES else "millimetres"
-        else:
-            unit = "buffer" if near >= BUFFER else "unit"
+        elif near >= BUFFER:
+            unit = "buffer"
     if unit == "unit":
         if near < -1 or far > 1:
             raise ValueError(f"{told}, which are not in [-1, 1], as --depth unit says")
@@ -162,6 +176,13 @@ def _depth(name: str, demonstrations: Sequence[Demonstration], unit: DepthUnit) 
     return Depth(unit, near, far if far > near else near + 1)
 
 
+def require_depth(modalities: Sequence[Modality], unit: DepthUnit) -> None:
+    """Raises a ValueError where a unit is named and there is no depth."""
+    if unit != "auto" and all(m.kind != "depth" for m in modalities):
+        names = ", ".join(m.name for m in modalities)
+        raise ValueError(f"--depth {unit} is given, and no sensor is depth (they are {names})")
+
+
 def require_within(demonstrations: Sequence[Demonstration], scaling: Scaling, source: str) -> None:
     """Raises a ValueError where actions go beyond what ``source`` has learned.
 
@@ -172,7 +193,7 @@ def require_within(demonstrations: Sequence[Demonstration], scaling: Scaling, so
     """
     low, high = (scaling.learned(limits) for limits in action_limits(demonstrations))
     for dimension, (least, most) in enumerate(zip(low, high, strict=True)):
-        if least < -1 - SLACK or most > 1 + SLACK:
+        if exceeds([least], [most]):
             given = action_limits(demonstrations)
             known = scaling.acted(np.array([[-1.0], [1.0]]) * np.ones(len(low)))[:, dimension]
             raise ValueError(
