@@ -9,6 +9,7 @@ import pytest
 from experiments import evaluate, imitate
 from experiments.collect import main
 from mummi.imitation.demonstrations import LiberoDemonstrations
+from mummi.imitation.scaling import Scaling
 from tests.support.demonstration_files import LIBERO_SHAPES
 from tests.support.libero_here import needs_libero
 
@@ -84,11 +85,27 @@ def test_the_file_loads_for_its_task(path):
     environment = make(config.task, image_size=16)
     sensors = (environment.modalities, environment.action_size)
     first = environment.reset()
-    made = imitate.load_demonstrations(imitation, config, sensors)
+    made, scaling = imitate.load_demonstrations(imitation, config, sensors)
     environment.close()
-    assert len(made) == 2
+    assert len(made) == 2 and scaling == Scaling()
     vectors = made[0].values["instruction"]
     np.testing.assert_allclose(vectors, np.tile(first.values["instruction"], (len(vectors), 1)))
+
+
+def test_what_failed_while_it_was_recorded_is_missing_in_the_file(path):
+    """A camera by its own name, the robot's state in all of its parts."""
+    from envs.libero.simulator import LiberoSimulator, suite_tasks
+    from experiments.collection.libero import STATES, official
+
+    with LiberoDemonstrations(path) as demonstrations:
+        made = demonstrations[0]
+    steps = np.arange(len(made.actions))
+    failed = made._replace(available={"wrist_rgb": steps > 2, "proprio": steps % 2 == 0})
+    found = official(failed, LiberoSimulator(suite_tasks("libero_goal")[9]))
+    np.testing.assert_array_equal(found.availability("eye_in_hand_rgb"), steps > 2)
+    assert found.availability("agentview_rgb").all()
+    for name in STATES:
+        np.testing.assert_array_equal(found.availability(name), steps % 2 == 0)
 
 
 @pytest.mark.usefixtures("quick_compile")
