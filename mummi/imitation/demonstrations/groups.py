@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -25,6 +26,15 @@ def open_hdf5(path: str | os.PathLike) -> h5py.File:
         raise FileNotFoundError(f"there is no file {str(path)!r} of demonstrations") from None
     except OSError as error:
         raise ValueError(f"{path}: no HDF5 file, or a truncated one ({error})") from error
+
+
+@contextlib.contextmanager
+def damage_told(path: str | os.PathLike) -> Iterator[None]:
+    """Turns what h5py raises for a damaged file into a ValueError that names it."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, MemoryError) as error:
+        raise ValueError(f"{path}: the file is damaged ({error}); copy it again") from error
 
 
 def numbered(group: h5py.Group, prefix: str) -> tuple[str, ...]:

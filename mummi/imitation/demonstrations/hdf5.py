@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from mummi.imitation.demonstrations.demonstration import Demonstration
-from mummi.imitation.demonstrations.groups import Groups, leaves, numbered, plain
+from mummi.imitation.demonstrations.groups import Groups, damage_told, leaves, numbered, plain
 from mummi.imitation.demonstrations.reading import Reading
 from mummi.imitation.demonstrations.sensors import Form, convert, declare
 from mummi.modality import Modality, is_finite
@@ -66,7 +66,8 @@ class Hdf5Demonstrations(Sequence[Demonstration]):
         self._path, self._reading = str(path), reading or Reading()
         self._groups, self._warned = self._opened(path), False
         try:
-            self._open()
+            with damage_told(path):
+                self._open()
         except BaseException:
             self.close()
             raise
@@ -91,6 +92,20 @@ class Hdf5Demonstrations(Sequence[Demonstration]):
 
     def __getitem__(self, index: int) -> Demonstration:
         demo = self.names[operator.index(index)]
+        with damage_told(self._path):
+            return self._read(demo)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._groups.file.close()
+
+    def _read(self, demo: str) -> Demonstration:
         group, steps = self._groups.group(demo), self._length(demo)
         values, available = self._observations(demo, steps)
         return Demonstration(
@@ -103,16 +118,6 @@ class Hdf5Demonstrations(Sequence[Demonstration]):
             executed=self._action(demo, "executed", steps) if "executed" in group else None,
             available=available,
         )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._groups.file.close()
 
     def _opened(self, path: str | os.PathLike) -> Groups:
         return Groups(path, self.parent)

@@ -1,5 +1,7 @@
 """Every format behind one function: told from the others, read value by value, or refused."""
 
+import warnings
+
 import h5py
 import numpy as np
 import pytest
@@ -224,3 +226,24 @@ def test_what_is_of_no_format_is_told_the_formats(tmp_path):
     text.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"text.hdf5: no HDF5 file, or a truncated one"):
         open_data(text)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_damaged_file_is_refused_by_its_name_or_read(tmp_path, name):
+    WRITERS[name](tmp_path / "whole.hdf5")
+    whole = (tmp_path / "whole.hdf5").read_bytes()
+    random, refused = np.random.default_rng(0), 0
+    for number in range(30):
+        damaged = bytearray(whole)
+        for place in random.integers(0, min(len(whole), 20_000), 8):
+            damaged[place] ^= 1 << random.integers(8)
+        path = tmp_path / f"damaged_{number}.hdf5"
+        path.write_bytes(damaged)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 5
