@@ -11,6 +11,7 @@ from rich.console import Console
 from experiments.command_line import explain
 from experiments.evaluation.rollout import write_json
 from experiments.imitation import sheet
+from experiments.imitation.data import told_of
 from experiments.imitation.summary import Summary, show
 from mummi.imitation.demonstrations import Reading, find_format
 
@@ -42,7 +43,8 @@ def inspect(arguments: Arguments) -> dict[str, Any]:
     console, path = Console(), pathlib.Path(arguments.data)
     form = find_format(path)
     with form.open(path, arguments.reading) as data, console.status("reading") as status:
-        summary = Summary(arguments.data, form.name, data, arguments.reading.depth)
+        with told_of(arguments.data):
+            summary = Summary(arguments.data, form.name, data, arguments.reading.depth)
         for number, name in enumerate(data.names):
             status.update(f"reading {number + 1} of {len(data)}: {name}")
             demonstration = data[number]
@@ -51,7 +53,8 @@ def inspect(arguments: Arguments) -> dict[str, Any]:
                 file = re.sub(r"[^\w.+-]+", "-", name) + ".png"
                 place = pathlib.Path(arguments.pictures) / file
                 sheet.write(place, name, demonstration, data.modalities)
-    found = summary.to_dict()
+    with told_of(arguments.data):
+        found = summary.to_dict()
     show(found, console)
     if arguments.pictures:
         console.print(f"pictures: {arguments.pictures}")

@@ -1,6 +1,8 @@
 """The demonstrations of a task, checked against its sensors."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 from mummi.config import Config
 from mummi.imitation import scaling
@@ -31,15 +33,26 @@ def load_demonstrations(
     with opened(imitation.data, reading, config) as data:
         require_fits(imitation.data, data, config, sensors)
         demonstrations = in_units_of_task(list(data), data, config)
-    found = scaling.find(demonstrations, sensors[0], reading.depth)
+    with told_of(imitation.data):
+        found = scaling.find(demonstrations, sensors[0], reading.depth)
     require_unit(imitation.data, found, config)
     if source := imitation.world_model:
         found = scaling.load(source)
         require_unit(source, found, config)
-        scaling.require_within(demonstrations, found, source)
+        with told_of(imitation.data):
+            scaling.require_within(demonstrations, found, source)
     for line in scaling.describe(found):
         print(f"{imitation.data}: {line}; task {config.task} cuts what is beyond [-1, 1]")
     return [found.demonstration(one) for one in demonstrations], found
+
+
+@contextlib.contextmanager
+def told_of(path: str) -> Iterator[None]:
+    """Begins the message of a ValueError with the data that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def require_fits(path: str, data: DataSet, config: Config, sensors: Sensors) -> None:

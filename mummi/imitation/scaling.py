@@ -221,7 +221,16 @@ def describe(scaling: Scaling) -> list[str]:
 
 
 def save(logdir, scaling: Scaling) -> None:
-    """Writes ``scaling.yaml``, whole or not at all."""
+    """Writes ``scaling.yaml``, whole or not at all.
+
+    Raises:
+        ValueError: the run has learned from data of other limits already.
+    """
+    if (pathlib.Path(logdir) / FILE).is_file() and (before := load(logdir)) != scaling:
+        raise ValueError(
+            f"the data changed since {str(logdir)!r} was started: their limits are {scaling}, and "
+            f"were {before}; give another --logdir"
+        )
     content = {"low": list(scaling.low), "high": list(scaling.high)}
     content["depth"] = {name: vars(depth) for name, depth in scaling.depth.items()}
     with atomic(pathlib.Path(logdir) / FILE) as temporary:

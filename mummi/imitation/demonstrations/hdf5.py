@@ -161,7 +161,7 @@ class Hdf5Demonstrations(Sequence[Demonstration]):
         if not (key := self._reading.filter_key):
             return names
         masks = self._groups.file.get("mask", {})
-        if key not in masks:
+        if not isinstance(masks.get(key), h5py.Dataset):
             raise ValueError(
                 f"{self._path}: no filter key {key!r}; it has {', '.join(masks) or 'none'}"
             )

@@ -33,7 +33,7 @@ def open_with_instruction(path: str | os.PathLike, reading: Reading, embed: Embe
     others = tuple(name for name in names if name != INSTRUCTION)
     data = open_data(path, dataclasses.replace(reading, obs=others))
     try:
-        return Instructed(data, names, embed)
+        return Instructed(data, names, embed, str(path))
     except BaseException:
         data.close()
         raise
@@ -46,6 +46,7 @@ class Instructed(Sequence[Demonstration]):
         data: each with the attribute ``instruction``.
         names: of the sensors, this one included, in the order of fusion.
         embed: gives the vectors.
+        path: of the data, for messages.
 
     Attributes:
         modalities, action_size, names, attributes: as of ``DataSet``.
@@ -54,14 +55,11 @@ class Instructed(Sequence[Demonstration]):
         ValueError: a demonstration has no such attribute.
     """
 
-    def __init__(self, data: DataSet, names: Sequence[str], embed: Embed):
-        self._data, self._embed = data, embed
+    def __init__(self, data: DataSet, names: Sequence[str], embed: Embed, path: str):
+        self._data, self._embed, self._path = data, embed, path
         self._vectors: dict[str, np.ndarray] = {}
-        self.action_size, self.attributes, self.names = (
-            data.action_size,
-            data.attributes,
-            data.names,
-        )
+        self.action_size, self.names = data.action_size, data.names
+        self.attributes = data.attributes
         size = self._vector(data.names[0], data[0]).shape
         told = Modality(INSTRUCTION, "embedding", size, can_fail=False)
         known = {m.name: m for m in data.modalities} | {INSTRUCTION: told}
@@ -90,8 +88,8 @@ class Instructed(Sequence[Demonstration]):
         sentence = demonstration.attributes.get(INSTRUCTION)
         if not sentence:
             raise ValueError(
-                f"demonstration {name!r} tells no instruction, which a sensor is to be made of; "
-                "read these data without the sensor 'instruction'"
+                f"{self._path}: demonstration {name!r} tells no instruction, which a sensor is to "
+                "be made of; read these data without the sensor 'instruction' (--obs)"
             )
         if sentence not in self._vectors:
             self._vectors[sentence] = np.asarray(self._embed((sentence,))[0], np.float32)

@@ -125,6 +125,9 @@ def test_it_is_kept_with_the_run(tmp_path):
     assert scaling.load(tmp_path) == Scaling()
     scaling.save(tmp_path, made)
     assert scaling.load(tmp_path) == made
+    scaling.save(tmp_path, made)
+    with pytest.raises(ValueError, match=r"the data changed since .* give another --logdir"):
+        scaling.save(tmp_path, Scaling((-1.5, 0.25), (7.5, 4.0), made.depth))
     for content in ("low: [", "low: [1]\nhigh: []\ndepth: {}", "low: [2]\nhigh: [1]\ndepth: {}"):
         (tmp_path / "scaling.yaml").write_text(content)
         with pytest.raises(ValueError, match=r"scaling.yaml is damaged"):

@@ -55,8 +55,11 @@ def test_a_file_of_robomimic_loads_with_its_filter_keys_in_numeric_order(tmp_pat
             demo.values["agentview_image"], file["data/demo_10/obs/agentview_image"][()]
         )
         assert demo.states is None and demo.dones.tolist() == [False] * 3 + [True] * 2
-    with Demonstrations(path, Reading(filter_key="valid")) as demonstrations:
-        assert demonstrations.names == ("demo_3", "demo_11")
+    with h5py.File(path, "a") as file:
+        file.create_dataset("mask/text", data=["demo_11", "demo_3"], dtype=h5py.string_dtype())
+    for key in ("valid", "text"):
+        with Demonstrations(path, Reading(filter_key=key)) as demonstrations:
+            assert demonstrations.names == ("demo_3", "demo_11")
 
 
 def test_observations_are_chosen_and_renamed_in_the_order_given(tmp_path):
