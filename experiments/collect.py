@@ -40,11 +40,11 @@ class Arguments:
 
     Attributes:
         out: the HDF5 file; for a suite of LIBERO a folder, which gets a file for each task.
+        policy: expert (the task's own, which knows the true state), random, or the folder of a
+            run of experiments.train or experiments.imitate.
         missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
             high, published_medium, published_high, or a YAML file. The file tells at which steps
             each delivered. The expert, who knows the true state, acts as before.
-        policy: expert (the task's own, which knows the true state), random, or the folder of a
-            run of experiments.train or experiments.imitate.
         episodes: demonstrations that the file is to hold.
         noise: standard deviation of Gaussian noise on the actions that are executed; heads learn
             the policy's own (DART), world models what was executed.
@@ -64,9 +64,8 @@ class Arguments:
         """What a file says of the noise and of sensors that failed."""
         held = {"noise_steps": self.noise_steps} if self.noise_steps > 1 else {}
         script = load_script(self.missing)
-        return (
-            {"noise": self.noise} | held | ({"missing": script.to_dict()} if script.rules else {})
-        )
+        failing = {"missing": script.to_dict()} if script.rules else {}
+        return {"noise": self.noise} | held | failing
 
 
 def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:

@@ -47,6 +47,8 @@ class LiberoDemonstrations(Demonstrations):
             neither opengl nor opencv.
     """
 
+    aside = PARTS
+
     def __init__(self, path: str | os.PathLike, reading: Reading | None = None):
         super().__init__(path, reading)
         try:
@@ -55,8 +57,6 @@ class LiberoDemonstrations(Demonstrations):
         except BaseException:
             self.close()
             raise
-
-    aside = PARTS
 
     def __getitem__(self, index: int) -> Demonstration:
         stored = super().__getitem__(index)
