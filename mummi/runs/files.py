@@ -1,9 +1,11 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 
 @contextlib.contextmanager
@@ -29,3 +31,24 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(folder: str | os.PathLike, name: str) -> TextIO:
+    """Makes a folder this process's own, until what is returned is closed or the process ends.
+
+    Args:
+        folder: made when it does not exist; it holds ``.lock``.
+        name: what is written there, as the user calls it.
+
+    Raises:
+        ValueError: another process has it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(f"another process writes {name!r}") from None
+    return file

@@ -1,7 +1,6 @@
 """Writes demonstrations so that none is lost, whenever the process is killed."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -15,7 +14,7 @@ import numpy as np
 from mummi.imitation.demonstrations.demonstration import Demonstration
 from mummi.imitation.demonstrations.robomimic import Demonstrations
 from mummi.modality import Modality, is_finite
-from mummi.runs.files import atomic
+from mummi.runs.files import atomic, lock
 
 _FRAMES = 16
 """Pictures that are compressed together."""
@@ -60,13 +59,7 @@ class DemonstrationWriter:
                 self._require_same(before)
                 number = int(before.names[-1][5:]) + 1
         self._first = number
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._folder / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise ValueError(f"another process writes {str(path)!r}") from None
+        self._lock = lock(self._folder, str(path))
         self._parts = []
         while (part := self._part(number)).exists():
             with Demonstrations(part) as demonstrations:
