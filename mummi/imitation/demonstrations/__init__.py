@@ -3,6 +3,7 @@
 from mummi.imitation.demonstrations.demonstration import INSTRUCTION, DataSet, Demonstration
 from mummi.imitation.demonstrations.formats import FORMATS, Format, find_format, open_data
 from mummi.imitation.demonstrations.instruction import open_with_instruction
+from mummi.imitation.demonstrations.lerobot import LeRobotDemonstrations, LeRobotWriter
 from mummi.imitation.demonstrations.libero import LiberoDemonstrations
 from mummi.imitation.demonstrations.reading import Reading
 from mummi.imitation.demonstrations.robomimic import Demonstrations
@@ -16,6 +17,8 @@ __all__ = [
     "DemonstrationWriter",
     "Demonstrations",
     "Format",
+    "LeRobotDemonstrations",
+    "LeRobotWriter",
     "LiberoDemonstrations",
     "Reading",
     "find_format",

@@ -12,6 +12,7 @@ from mummi.imitation.demonstrations.aloha import AlohaDemonstration, is_aloha
 from mummi.imitation.demonstrations.demonstration import DataSet
 from mummi.imitation.demonstrations.folder import Folder
 from mummi.imitation.demonstrations.groups import open_hdf5
+from mummi.imitation.demonstrations.lerobot.reader import LeRobotDemonstrations, is_lerobot
 from mummi.imitation.demonstrations.libero import LiberoDemonstrations, is_libero
 from mummi.imitation.demonstrations.minari import MinariDemonstrations, is_minari
 from mummi.imitation.demonstrations.reading import Reading
@@ -127,6 +128,7 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("minari", "HDF5 with episode_0", _file(is_minari), MinariDemonstrations),
     Format("aloha", "HDF5 with observations and action", _file(is_aloha), AlohaDemonstration),
+    Format("lerobot", "a folder with meta/info.json", is_lerobot, LeRobotDemonstrations),
     Format(
         "folder",
         "a folder of .hdf5 or .h5 files or of folders of any format",
