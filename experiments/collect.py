@@ -5,7 +5,7 @@ import dataclasses
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -17,7 +17,13 @@ from experiments.collection.episodes import DEMONSTRATION, record, settings
 from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
 from mummi.config import Config
-from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter, Reading
+from mummi.imitation.demonstrations import (
+    DemonstrationWriter,
+    LeRobotWriter,
+    Reading,
+    open_data,
+)
+from mummi.imitation.demonstrations.lerobot.writer import Images
 from mummi.modality import Modality
 from mummi.training.stop import Stop
 
@@ -29,7 +35,7 @@ GYM = 2
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Records whole episodes into an HDF5 file of robomimic's layout.
+    """Records whole episodes into an HDF5 file of robomimic's layout, or a LeRobot v3 dataset.
 
     The same command goes on after a kill; more --episodes add to the file. Of experiments.train's
     flags it takes --task, --preset, --seed, --envs, --env.NAME, --image-size, --action-repeat and
@@ -39,7 +45,8 @@ class Arguments:
     those of each task.
 
     Attributes:
-        out: the HDF5 file; for a suite of LIBERO a folder, which gets a file for each task.
+        out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO a folder,
+            which gets a file for each task.
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
         missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
@@ -50,6 +57,10 @@ class Arguments:
             the policy's own (DART), world models what was executed.
         noise_steps: steps that each draw of the noise lasts; several in a row drive the robot to
             where the policy has to find back from.
+        format: hdf5 or lerobot; LIBERO's tasks are recorded as hdf5.
+        fps: with lerobot, steps a second that the dataset tells; 20 by default.
+        images: with lerobot, how images are stored: in videos as h264 (the default) or av1, or
+            losslessly as png.
     """
 
     out: str
@@ -58,6 +69,15 @@ class Arguments:
     episodes: int = 50
     noise: float = 0.0
     noise_steps: int = 1
+    format: Literal["hdf5", "lerobot"] = "hdf5"
+    fps: int | None = None
+    images: Images | None = None
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """Settings of the LeRobot dataset that were given."""
+        given = {"fps": self.fps, "images": self.images}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def disturbance(self) -> dict[str, Any]:
@@ -91,7 +111,12 @@ def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
         if not getattr(own, name) >= least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} is {getattr(own, name)}; it must be at least {least}")
-    return own, parse_config(rest)
+    config = parse_config(rest)
+    if own.format == "hdf5" and own.stored:
+        raise ValueError(f"--{next(iter(own.stored))} needs --format lerobot")
+    if own.format == "lerobot" and config.task.startswith("libero"):
+        raise ValueError("--format lerobot does not record LIBERO, which has a layout of its own")
+    return own, config
 
 
 def collect(arguments: Arguments, config: Config) -> None:
@@ -105,7 +130,8 @@ def collect(arguments: Arguments, config: Config) -> None:
     sensors = task_sensors(policy, arguments, config)
     with contextlib.ExitStack() as stack:
         said = env_args(policy, arguments, config)
-        writer = stack.enter_context(DemonstrationWriter(arguments.out, *sensors, said))
+        make = DemonstrationWriter if arguments.format == "hdf5" else LeRobotWriter
+        writer = stack.enter_context(make(arguments.out, *sensors, said, **arguments.stored))
         stop = stack.enter_context(Stop())
         bar = stack.enter_context(Bar(arguments.episodes, len(writer)))
         while len(writer) < arguments.episodes and not stop.requested:
@@ -166,7 +192,7 @@ def env_args(policy: Policy, arguments: Arguments, config: Config) -> dict[str, 
 
 def summary(path: str) -> str:
     """One line: returns, and what else was logged at the end of each demonstration."""
-    with Demonstrations(path, Reading(obs=())) as demonstrations:
+    with open_data(path, Reading(obs=())) as demonstrations:
         rows = [
             {"return": float(d.rewards.sum()), "steps": float(len(d.rewards))} | d.attributes
             for d in demonstrations

@@ -10,7 +10,7 @@ from envs.failures.script import load_script
 from experiments import collect
 from experiments.collect import main
 from experiments.evaluation import views
-from mummi.imitation.demonstrations import Demonstrations
+from mummi.imitation.demonstrations import Demonstrations, open_data
 from tests.support import imitated, tiny
 
 DUMMY = ("--task", "dummy", "--image-size", "8")
@@ -249,3 +249,40 @@ def test_what_cannot_be_done_is_refused(tmp_path, capsys):
     assert "env_args['seed'] = 0, not 1" in message(capsys, *flags, "--seed", "1")
     assert "env_args['noise'] = 0.0, not 0.2" in message(capsys, *flags, "--noise", "0.2")
     assert path.read_bytes() == before
+
+
+def test_a_lerobot_dataset_holds_what_the_hdf5_file_holds(tmp_path, capsys):
+    flags = [*DUMMY, "--policy", "random", "--missing", "high", "--seed", "3"]
+    file, folder = tmp_path / "dummy.hdf5", tmp_path / "dummy"
+    main([*flags, "--episodes", "3", "--out", str(file)])
+    stored = ["--format", "lerobot", "--images", "png", "--fps", "10", "--out", str(folder)]
+    for episodes in ("2", "3"):  # goes on
+        main([*flags, "--episodes", episodes, *stored])
+    assert f"{folder}: 3 demonstrations, return" in capsys.readouterr().out
+    with open_data(file) as one, open_data(folder) as other:
+        assert one.modalities == other.modalities and other.attributes["rate"] == 10
+        assert one.attributes["env_args"] == other.attributes["env_args"]
+        missing = 0
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a.actions, b.actions)
+            np.testing.assert_array_equal(a.rewards, b.rewards)
+            np.testing.assert_array_equal(a.dones, b.dones)
+            for name in a.values:
+                np.testing.assert_array_equal(a.values[name], b.values[name])
+                np.testing.assert_array_equal(a.availability(name), b.availability(name))
+                missing += int((~a.availability(name)).sum())
+            assert b.attributes["instruction"] == "dummy"
+            assert b.attributes["success"] == a.attributes["success"]
+    assert missing > 0
+    assert (folder / "meta/info.json").exists() and not (tmp_path / "dummy.parts").exists()
+
+
+def test_settings_of_another_format_are_refused(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "x")]
+    assert "--fps needs --format lerobot" in message(capsys, *DUMMY, "--fps", "10", *out)
+    assert "--images needs --format lerobot" in message(capsys, *DUMMY, "--images", "png", *out)
+    flags = ["--task", "libero_object", "--format", "lerobot"]
+    assert "--format lerobot does not record LIBERO" in message(capsys, *flags, *out)
+    flags = ["--format", "lerobot", "--image-size", "15", "--policy", "random"]
+    said = message(capsys, "--task", "dummy", *flags, *out)
+    assert "even sizes: store images as png" in said
