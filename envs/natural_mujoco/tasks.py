@@ -16,7 +16,7 @@ from envs.rendering.renderer import Renderer  # isort: skip  (before dm_control:
 
 from dm_control.suite import ball_in_cup, finger, walker
 
-from envs.base import TimeStep, check_action_repeat, checked_action
+from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
 from envs.episodes import Episodes
 from envs.natural_mujoco.backgrounds import make_background
 from envs.natural_mujoco.expert import SETTINGS, PlanningExpert, full_state
@@ -94,6 +94,9 @@ TASKS: dict[str, tuple[Domain, Callable]] = {
     "cup_catch": (CUP, lambda random: ball_in_cup.BallInCup(random=random)),
 }
 
+SENSORS = ("rgb", "depth", "touch")
+"""What there is to see and feel."""
+
 
 def _add_touch(xml: str, sites: dict[str, dict[str, str]]) -> str:
     """Adds a massless site and a touch sensor to each of the named bodies."""
@@ -133,10 +136,11 @@ class NaturalMujoco:
             ``natural``, or a path that ``envs.natural_mujoco.backgrounds.make_background`` takes.
         training: take the training clips of the background, not the evaluation clips.
         action_repeat: control steps for each call of ``step``; rewards are summed over them.
+        sensors: names of the modalities, in the order in which they are fused.
 
     Raises:
-        ValueError: for an action repeat that is not a positive divisor of 1,000, or a bad
-            background.
+        ValueError: for an action repeat that is not a positive divisor of 1,000, a bad background,
+            or sensors that are not there.
     """
 
     def __init__(
@@ -148,8 +152,10 @@ class NaturalMujoco:
         background: str = "natural",
         training: bool = True,
         action_repeat: int = 2,
+        sensors: tuple[str, ...] = SENSORS,
     ):
         check_action_repeat(action_repeat, CONTROL_STEPS)
+        check_sensors(sensors, SENSORS)
         self._domain, make_task = TASKS[task]
         episode_seed, background_seed = np.random.SeedSequence(seed).spawn(2)
         self._episodes = Episodes(episode_seed)
@@ -174,11 +180,12 @@ class NaturalMujoco:
 
         self.action_repeat = action_repeat
         self.action_size = self._model.nu
-        self.modalities = (
-            Modality("rgb", "image", (image_size, image_size, 3)),
-            Modality("depth", "depth", (image_size, image_size, 1)),
-            Modality("touch", "vector", (len(self._touch),)),
-        )
+        shapes = {
+            "rgb": ("image", (image_size, image_size, 3)),
+            "depth": ("depth", (image_size, image_size, 1)),
+            "touch": ("vector", (len(self._touch),)),
+        }
+        self.modalities = tuple(Modality(name, *shapes[name]) for name in sensors)
         self._available = {modality.name: True for modality in self.modalities}
 
     def reset(self, number: int | None = None) -> TimeStep:
@@ -262,17 +269,16 @@ class NaturalMujoco:
             self._behind = self._background.frame()
         elif self._domain.camera_moves or self._behind is None:
             self._behind = self._renderer.backdrop(self._data)
-        rgb, pixels, metres = self._renderer.body(self._data)
-        near, far = self._domain.near, self._domain.far
-        depth = np.ones((*rgb.shape[:2], 1), np.float32)
-        depth.ravel()[pixels] = np.clip((metres - near) / (far - near), 0, 1)
         newtons = self._data.sensordata[self._touch]
+        values = {"touch": (np.log1p(newtons) / 7).astype(np.float32)}
+        if {"rgb", "depth"} & self._available.keys():
+            rgb, pixels, metres = self._renderer.body(self._data)
+            near, far = self._domain.near, self._domain.far
+            depth = np.ones((*rgb.shape[:2], 1), np.float32)
+            depth.ravel()[pixels] = np.clip((metres - near) / (far - near), 0, 1)
+            values |= {"rgb": _compose(rgb, pixels, self._behind), "depth": depth}
         return TimeStep(
-            values={
-                "rgb": _compose(rgb, pixels, self._behind),
-                "depth": depth,
-                "touch": (np.log1p(newtons) / 7).astype(np.float32),
-            },
+            values={name: values[name] for name in self._available},
             available=dict(self._available),
             reward=float(reward),
             is_first=self._control_step == 0,

@@ -62,6 +62,20 @@ def test_values_are_as_declared(make, task):
     assert picture.shape == (100, 100, 3) and picture.dtype == np.uint8
 
 
+@pytest.mark.parametrize("sensors", [("rgb",), ("touch", "depth"), ("touch",)], ids=" ".join)
+def test_some_sensors_alone_are_as_among_all(make, sensors):
+    few, every = run(make("walker_walk", sensors=sensors)), run(make("walker_walk"))
+    for step, whole in zip(few, every, strict=True):
+        assert tuple(step.values) == tuple(step.available) == sensors
+        for name in sensors:
+            np.testing.assert_array_equal(step.values[name], whole.values[name])
+
+
+def test_sensors_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match="sensors are rgb, smell; "):
+        envs.make("finger_spin", sensors=("rgb", "smell"))
+
+
 @every_body
 def test_values_are_not_overwritten_by_later_steps(make, task):
     environment = make(task)
