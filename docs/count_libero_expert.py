@@ -1,7 +1,7 @@
 """Counts the successes of LIBERO's scripted expert: a row a task, in Markdown.
 
 One episode from each of the training's initial states, without pictures. Run where LIBERO is
-installed: python docs/count_libero_expert.py libero_spatial libero_object libero_goal
+installed: python docs/count_libero_expert.py libero_spatial libero_object libero_goal libero_10
 """
 
 import sys
@@ -10,7 +10,7 @@ import numpy as np
 
 from envs.libero.expert import LiberoExpert
 from envs.libero.simulator import REST, LiberoSimulator, suite_tasks
-from envs.libero.tasks import HORIZON, SETTLE, TRAINING_STATES
+from envs.libero.tasks import SETTLE, TRAINING_STATES, horizon_of
 
 
 def steps_to_success(simulator: LiberoSimulator, state: int, seed: int) -> int | None:
@@ -19,7 +19,7 @@ def steps_to_success(simulator: LiberoSimulator, state: int, seed: int) -> int |
     for _ in range(SETTLE):
         simulator.step(REST)
     expert = LiberoExpert(simulator)
-    for step in range(1, HORIZON + 1):
+    for step in range(1, horizon_of(simulator.task.suite) + 1):
         if simulator.step(expert()):
             return step
     return None

