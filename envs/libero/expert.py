@@ -39,6 +39,7 @@ class Move(NamedTuple):
         grasps: tried one after the other.
         offset: from the place's origin to where the object's is let go, [3], metres.
         lift: metres that the object is lifted before it is carried.
+        above: metres that the hand keeps over the object until it is above it.
     """
 
     item: str
@@ -46,6 +47,7 @@ class Move(NamedTuple):
     grasps: tuple[Grasp, ...]
     offset: tuple[float, float, float] = (0.0, 0.0, 0.06)
     lift: float = 0.22
+    above: float = 0.1
 
 
 # A bowl is held by its rim: left, right, and, with the hand turned, front and back.
@@ -102,8 +104,19 @@ class LiberoExpert:
                 yield from self._turn_knob()
             elif name == "push_the_plate_to_the_front_of_the_stove":
                 yield from self._push_plate()
+            elif self._simulator.task.suite == "libero_10":
+                yield from self._long()
             else:
                 yield from self._move(plan(self._simulator))
+
+    def _long(self) -> Iterator[np.ndarray]:
+        """What of a task of LIBERO-Long is still to be done, one after the other."""
+        for predicate, *names in self._simulator.unmet:
+            if predicate == "turnon":
+                yield from self._turn_knob()
+            elif predicate in ("in", "on"):
+                yield from self._move(_carry(*names))
+        yield from self._release(1, DOWN)
 
     def _turn_knob(self) -> Iterator[np.ndarray]:
         """Holds the ridge of the stove's knob, which lies along x, and turns the hand."""
@@ -160,7 +173,7 @@ class LiberoExpert:
         for grasp in move.grasps:
             start, turn = sim.position(move.item), _turned(grasp.turn)
             hold = start + grasp.offset
-            yield from self._descend(hold, turn, 0.01, 90, above=0.1)
+            yield from self._descend(hold, turn, 0.01, 90, move.above)
             yield from self._grasp(hold, turn)
             yield from self._reach(_beside(hold, z=move.lift), turn, 0.05, 30)
             if sim.position(move.item)[2] - start[2] > 0.08:
@@ -252,3 +265,20 @@ def plan(simulator: LiberoSimulator) -> Move:
     if "drawer" in name:
         return Move(item, place, _RIM, (0, 0, 0), 0.28)
     return Move(item, place, _RIM, lift=0.38 if "cabinet" in name else 0.22)
+
+
+def _carry(item: str, place: str) -> Move:
+    """How an item of LIBERO-Long is taken to its place."""
+    if place.startswith("basket"):
+        hold = _HOLDS.get(item, (0, 0, 0))
+        grasps = (Grasp((-hold[0], *hold[1:])), Grasp(hold))
+        return Move(item, place, grasps, (0, 0, 0.13), 0.25, above=0.2)
+    if item.startswith("moka_pot"):
+        # By the knob of its lid; two are beside one another on the stove.
+        aside = {"moka_pot_1": -0.045, "moka_pot_2": 0.045}[item]
+        return Move(item, place, (Grasp((0, 0.001, 0.076)),), (aside, 0, 0.1), 0.2)
+    if item == "porcelain_mug_1":
+        return Move(item, place, (Grasp((0, -0.056, 0.085)),))
+    if item == "white_yellow_mug_1":
+        return Move(item, place, (Grasp((0, 0.067, 0.085)),))
+    return Move(item, place, (Grasp((0, 0, 0)),))

@@ -96,7 +96,7 @@ class Task(NamedTuple):
     bddl: pathlib.Path
 
     def initial_states(self) -> np.ndarray:
-        """The 50 official initial states, [50, 1 + nq + nv] float64: time, positions, velocities."""
+        """The 50 official initial states, [50, 1 + nq + nv]: time, positions, velocities."""
         path = _ROOT / "init_files" / self.suite / f"{self.name}.pruned_init.npz"
         with np.load(path, allow_pickle=False) as archive:
             return archive["states"].astype(np.float64)
@@ -196,6 +196,12 @@ class LiberoSimulator:
     def success(self) -> bool:
         """The goal of the BDDL file holds."""
         return bool(self._robosuite._check_success())
+
+    @property
+    def unmet(self) -> list[list[str]]:
+        """The parts of the goal that do not hold: ``[predicate, item]`` or with a place as well."""
+        goal = self._robosuite.parsed_problem["goal_state"]
+        return [part for part in goal if not self._robosuite._eval_predicate(part)]
 
     @property
     def state(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +14,6 @@ from envs.libero.scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
 from envs.libero.simulator import REST, LiberoSimulator, suite_tasks
 from mummi.modality import Modality, require_can_fail
 
-HORIZON = 260
-"""Control steps of an episode at most, 13 seconds: those of RL4IL's comparison."""
-LONG_HORIZON = 520
-"""The same of ``libero_10``, whose tasks are two after one another: what others grant it."""
-SETTLE = 10
-"""Control steps before an episode begins, in which objects that start in the air come to rest."""
 EVALUATION_STATES = range(25)
 """Official initial states that evaluation starts from."""
 TRAINING_STATES = range(25, 50)
@@ -27,6 +22,27 @@ TRAINING_STATES = range(25, 50)
 _VIEWS = {"agentview_rgb": AGENTVIEW, "wrist_rgb": WRIST}
 SENSORS = (*_VIEWS, "instruction", "proprio")
 """Every sensor there is."""
+
+
+class Timing(NamedTuple):
+    """Control steps of an episode, 50 ms each.
+
+    Attributes:
+        settle: those before it begins, in which objects that start in the air come to rest.
+        horizon: those that it takes at most.
+    """
+
+    settle: int
+    horizon: int
+
+
+def timing(suite: str) -> Timing:
+    """The control steps of a suite's episodes.
+
+    Its horizon is that of RL4IL's comparison, 13 seconds; LIBERO-Long, whose tasks are two after
+    one another and whose objects fall from higher, is granted twice that, as others grant it.
+    """
+    return Timing(20, 520) if suite == "libero_10" else Timing(10, 260)
 
 
 class Libero:
@@ -43,7 +59,7 @@ class Libero:
     point between them [3] in metres.
 
     An episode starts from an official initial state, of which evaluation uses the first 25 and
-    training the last 25, after ten control steps in which objects come to rest. Cabinet, stove and
+    training the last 25, after control steps in which objects come to rest. Cabinet, stove and
     rack, which those states lack, are drawn by LIBERO from the seed. In training, task and state
     are drawn; in evaluation episode e plays task e modulo 10 of a suite, and the states of each
     task come in an order drawn from the seed, none twice before all were used. Another task is
@@ -60,7 +76,7 @@ class Libero:
         training: start from the states of training, not from those of evaluation.
         action_repeat: control steps for each call of ``step``.
         sensors: names of the modalities, in the order in which they are fused.
-        horizon: control steps of an episode, at most; None for ``horizon_of`` its suite.
+        horizon: control steps of an episode, at most; None for the ``timing`` of its suite.
         encoder: what embeds the instruction: minilm, clip, or a folder (``instruction.py``).
         initial_state: index of the official initial state that every episode starts from, 0 to 49;
             None draws it.
@@ -97,7 +113,8 @@ class Libero:
                 "only 'none' (or 'natural', the same here)"
             )
         suite, _, index = task.partition("/")
-        horizon = horizon_of(suite) if horizon is None else horizon
+        self._settle, usual = timing(suite)
+        horizon = usual if horizon is None else horizon
         check_action_repeat(action_repeat, horizon)
         check_sensors(sensors, SENSORS)
         if initial_state is not None and initial_state not in range(50):
@@ -131,7 +148,7 @@ class Libero:
         task, self._state = self._start(number, start)
         self._play(task)
         self._simulator.reset_to(self._state, scene)
-        for _ in range(SETTLE):
+        for _ in range(self._settle):
             self._simulator.step(REST)
         self._expert = LiberoExpert(self._simulator)
         self._control_step, self._over, self._success = 0, False, False
@@ -261,11 +278,6 @@ class Libero:
             renderer = LiberoRenderer(simulator.mujoco_model, self._image_size)
             self._renderers[simulator] = renderer
         return self._renderers[simulator].view(simulator.mujoco_data, camera)
-
-
-def horizon_of(suite: str) -> int:
-    """Control steps of a suite's episodes, at most."""
-    return LONG_HORIZON if suite == "libero_10" else HORIZON
 
 
 def _modality(sensor: str, image_size: int, instruction_size: int) -> Modality:

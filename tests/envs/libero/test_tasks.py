@@ -15,6 +15,7 @@ from tests.support import tiny
 from tests.support.libero_here import needs_libero
 
 pytestmark = needs_libero
+REST = np.array([0.0] * 6 + [-1.0])
 FORWARD = np.array([0.3, 0.1, -0.7, 0, 0, 0, -1])
 
 
@@ -58,9 +59,11 @@ def test_values_are_as_declared_and_the_instruction_cannot_fail(soup):
     np.testing.assert_array_equal(proprio[9:], truth["hand"])
 
 
-@pytest.mark.parametrize("task", ["libero_spatial/8", "libero_object/8", "libero_goal/8"])
+@pytest.mark.parametrize(
+    "task", ["libero_spatial/8", "libero_object/8", "libero_goal/8", "libero_10/7"]
+)
 def test_the_expert_earns_one_reward_in_a_task_of_each_suite(task):
-    environment = make(task, sensors=("proprio",), horizon=200)
+    environment = make(task, sensors=("proprio",), horizon=250)
     step, rewards = environment.reset(), []
     while not step.is_last:
         action = environment.expert_action()
@@ -234,6 +237,22 @@ def test_a_camera_that_is_not_seen_changes_nothing_else(monkeypatch):
     assert set(drawn) == {"agentview"}
     whole.close()
     half.close()
+
+
+def test_a_task_of_long_lasts_twice_as_long_and_begins_at_rest():
+    from envs.libero.simulator import LiberoSimulator, suite_tasks
+    from envs.libero.tasks import timing
+
+    assert timing("libero_10").horizon == 2 * timing("libero_goal").horizon == 520
+    simulator = LiberoSimulator(suite_tasks("libero_10")[1])
+    simulator.reset_to(30, np.random.SeedSequence(0))
+    assert [part[:2] for part in simulator.unmet] == [["in", "cream_cheese_1"], ["in", "butter_1"]]
+    names, places = ("ketchup_1", "milk_1", "orange_juice_1"), []
+    for _ in range(2):
+        for _ in range(timing("libero_10").settle):
+            simulator.step(REST)
+        places.append([simulator.position(name) for name in names])
+    np.testing.assert_allclose(*places, atol=2e-3)
 
 
 def test_an_episode_ends_at_the_horizon():
