@@ -23,6 +23,7 @@ __all__ = [
     "in_process",
     "make",
     "options",
+    "settle_drawing",
     "tasks",
 ]
 
@@ -45,6 +46,9 @@ _BUILDERS |= dict.fromkeys(
     ),
     ("envs.libero.tasks", "Libero"),
 )
+
+# Rooms whose tasks are drawn by OpenGL.
+_DRAWN = ("envs.natural_mujoco", "envs.table_wiping", "envs.libero")
 
 # What to type where a package is missing.
 _INSTALL = "pip install -r requirements.txt"
@@ -111,6 +115,18 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
     module, builder = _BUILDERS[name]
     with _says_what_to_install(name):
         return name, getattr(importlib.import_module(module), builder)
+
+
+def settle_drawing(task: str) -> None:
+    """Chooses what draws a task, once for all processes that are then started to make it.
+
+    Raises:
+        ImportError: nothing can draw it here; with what to change or to install.
+    """
+    if _BUILDERS.get(canonical(task), ("",))[0].startswith(_DRAWN):
+        from envs.rendering import gl
+
+        gl.choose()
 
 
 @contextlib.contextmanager

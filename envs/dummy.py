@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from envs.base import TimeStep
+from envs.base import TimeStep, checked_action
 from envs.episodes import Episodes
 from mummi.modality import Modality
 
@@ -60,15 +60,13 @@ class Dummy:
         return self._time_step(np.zeros(self.action_size))
 
     def step(self, action: np.ndarray) -> TimeStep:
-        """Takes one action [2].
+        """Takes one action [2], clipped to [-1, 1].
 
         Raises:
-            ValueError: for an action of another shape or with a NaN.
+            ValueError: for an action of another shape or with values that are not finite.
             RuntimeError: when the episode is over.
         """
-        action = np.asarray(action)
-        if action.shape != (self.action_size,) or np.isnan(action).any():
-            raise ValueError(f"action is {action}; it must be {self.action_size} finite numbers")
+        action = checked_action(action, self.action_size)
         if self._step >= self._length:
             raise RuntimeError("the episode is over; call reset")
         self._step += 1

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import os
 import re
@@ -15,6 +16,18 @@ import envs
 from mummi.config import METHODS, Config
 from mummi.presets import PRESETS, preset
 from mummi.runs.names import closest
+
+_NO_FOLDER = "a file is where a folder is needed; name another folder, or move the file away"
+_REMEDIES = {
+    errno.EEXIST: _NO_FOLDER,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EISDIR: "a folder is where a file is needed; name a file",
+    errno.ENOSPC: "free some space and give the same command again",
+    errno.EDQUOT: "free some space and give the same command again",
+    errno.EACCES: "name a place that you may read and write",
+    errno.EROFS: "name a place that you may write",
+}
+"""What to do about an error of the operating system."""
 
 
 def parse_config(
@@ -118,11 +131,20 @@ def explain() -> Iterator[None]:
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         raise SystemExit(130) from None
-    except (ValueError, FloatingPointError, OSError, RuntimeError, ModuleNotFoundError) as error:
+    except (ValueError, FloatingPointError, OSError, RuntimeError, ImportError) as error:
         if os.environ.get("MUMMI_TRACEBACK"):
             raise
-        print(f"error: {error} (MUMMI_TRACEBACK=1 shows where)", file=sys.stderr)
+        print(f"error: {_told(error)} (MUMMI_TRACEBACK=1 shows where)", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _told(error: Exception) -> str:
+    """The error in words, and where the system gave none of its own, the remedy."""
+    remedy = _REMEDIES.get(error.errno) if isinstance(error, OSError) else None
+    if remedy is None:
+        return str(error)
+    place = f"{error.filename!r}: " if error.filename else ""
+    return f"{place}{error.strerror}; {remedy}"
 
 
 def _show_warning(message, *_, **__) -> None:

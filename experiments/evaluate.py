@@ -21,6 +21,7 @@ from experiments.evaluation.summary import table
 from experiments.evaluation.trained import Trained
 from experiments.evaluation.trust import measured
 from experiments.evaluation.video import FRAMES_PER_SECOND
+from mummi.config import check_seed
 from mummi.runs import record as run
 from mummi.runs.logger import write_video
 
@@ -100,6 +101,7 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
     if arguments.background is not None:
         config = dataclasses.replace(config, background=arguments.background)
     seed = config.seed if arguments.seed is None else arguments.seed
+    check_seed(seed)
     trained, console = Trained.load(logdir, record), Console()
     rows, lies = asked_rows(arguments, record), asked_faults(arguments, record)
     judged = bool(lies) and trained.can_trust(console)

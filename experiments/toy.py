@@ -24,7 +24,7 @@ import envs
 from experiments.command_line import explain
 from experiments.evaluation import probe
 from mummi.agent import nest
-from mummi.config import ModelConfig
+from mummi.config import ModelConfig, check_seed
 from mummi.data.episode import EpisodeWriter
 from mummi.modality import Modality
 from mummi.model.world_model import WorldModel
@@ -312,7 +312,9 @@ def run(arguments: Arguments) -> dict[str, dict[str, dict]]:
 
     Raises:
         FloatingPointError: training diverged.
+        ValueError: a seed that is none.
     """
+    check_seed(arguments.seed)
     out, written = pathlib.Path(arguments.out), {}
     for scene in arguments.scenes:
         task = f"toy_{scene}"

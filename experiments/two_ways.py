@@ -20,6 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from experiments.command_line import explain
+from mummi.config import check_seed
 from mummi.imitation.chunks.config import Backbone, ChunkConfig, Objective
 from mummi.imitation.chunks.head import ChunkHead
 from mummi.imitation.heads.head import Percept, Sizes, Trajectory
@@ -247,7 +248,11 @@ def run(arguments: Arguments) -> dict[str, dict]:
     """Demonstrates, trains, rolls out; returns the numbers by method.
 
     Picture and numbers are written after each method.
+
+    Raises:
+        ValueError: a seed that is none.
     """
+    check_seed(arguments.seed)
     out = pathlib.Path(arguments.out)
     demonstrations = demonstrate(arguments.demonstrations, arguments.seed)
     paths = {"expert": recorded(demonstrations)}

@@ -17,6 +17,12 @@ Preset = Literal["paper", "published", "modern", "laptop", "debug"]
 Method = Literal[*METHODS]
 
 
+def check_seed(seed: int) -> None:
+    """Raises a ValueError for a seed that NumPy or JAX would refuse or take for another one."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed is {seed}; it must be from 0 to {2**32 - 1}")
+
+
 def free(default: Any) -> Any:
     """A setting that may change between a run and its resumption."""
     return dataclasses.field(default=default, metadata={"free": True})
@@ -298,6 +304,7 @@ class Config:
     mpc: MPCConfig = dataclasses.field(default_factory=MPCConfig)
 
     def __post_init__(self):
+        check_seed(self.seed)
         for name in ("action_repeat", "time_unit"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")

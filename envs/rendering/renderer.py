@@ -1,7 +1,7 @@
 """One cheap render that gives colour, depth and body mask together.
 
-Importing this module sets ``MUJOCO_GL`` to a backend that renders, unless the user has set it, and
-raises ImportError with what to install when none does.
+Importing this module chooses the OpenGL backend (``gl.choose``), and raises ImportError with what
+to change or to install when none renders.
 """
 
 import atexit
@@ -13,18 +13,11 @@ import numpy as np
 
 from envs.rendering import gl
 
-if not os.environ.get("MUJOCO_GL"):
-    _backend = gl.available_backend()
-    if _backend is None:
-        raise ImportError(
-            "no OpenGL backend renders here without a display, neither EGL nor OSMesa. "
-            f"A software renderer is installed with: {gl.INSTALL_LINE}"
-        )
-    os.environ["MUJOCO_GL"] = _backend
+gl.choose()
 # Mesa's software rasteriser starts a thread a core, which at 64 pixels only costs time.
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
-import mujoco
+import mujoco  # noqa: E402  (after the choice of its backend)
 
 # Not mujoco.GLContext, which is the wrong one where mujoco was imported before this module.
 _BACKENDS = {"egl": "mujoco.egl", "osmesa": "mujoco.osmesa"}

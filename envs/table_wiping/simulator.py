@@ -2,21 +2,42 @@
 
 import contextlib
 import logging
+import os
 import warnings
 import xml.etree.ElementTree as ElementTree
+from unittest import mock
 
 import numpy as np
 
 from envs.rendering.renderer import Renderer  # noqa: F401  isort: skip  (it chooses the OpenGL backend)
 
-# The import advises to write a file of private settings and logs that by a deprecated call.
-_logging_disabled = logging.root.manager.disable
-logging.disable(logging.WARNING)
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
+
+@contextlib.contextmanager
+def quiet_import():
+    """What the imports of robosuite and LIBERO do beside importing is kept from happening.
+
+    They change the filters of warnings, and robosuite advises to write a file of private settings.
+    It opens a log at a fixed place, which on a shared machine belongs to whoever came first. And it
+    takes CUDA_VISIBLE_DEVICES, which is for the networks, to list the devices of EGL as well.
+    """
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            mock.patch.object(logging, "FileHandler", lambda _: logging.NullHandler()),
+            mock.patch.dict(os.environ),
+        ):
+            warnings.simplefilter("ignore")
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+            yield
+    finally:
+        logging.disable(level)
+
+
+with quiet_import():
     from robosuite.controllers import load_controller_config
     from robosuite.environments.manipulation.wipe import DEFAULT_WIPE_CONFIG, Wipe
-logging.disable(_logging_disabled)
 
 TABLE_TEXTURE = "textable"
 """The texture that robosuite keeps for randomisation; here it has 64 pixels a side, not 512."""

@@ -29,6 +29,9 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say whose file it was
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

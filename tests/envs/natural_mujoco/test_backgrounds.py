@@ -91,7 +91,7 @@ def write(path, frames):
     elif path.suffix == ".gif":
         iio.imwrite(path, frames, duration=40)
     else:
-        codec = {".mp4": "libx264", ".webm": "libvpx", ".avi": "mpeg4"}[path.suffix]
+        codec = "libvpx" if path.suffix in (".webm", ".ogv") else "libx264"
         iio.imwrite(path, frames, plugin="pyav", codec=codec, fps=25)
 
 
@@ -110,8 +110,15 @@ def folder(tmp_path):
     (tmp_path / "below").mkdir()
     for i, name in enumerate(("a.mp4", "b.gif", "c.png", "below/d.avi", "below/e.jpg")):
         write(tmp_path / name, stripes(12, hue=50 * i))
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / ".hidden").write_text("not a picture")
     return tmp_path
+
+
+def test_what_is_left_out_of_a_folder_is_counted(folder):
+    for name in ("notes.txt", "below/more.txt", "labels.csv", "README"):
+        (folder / name).write_text("not a picture")
+    with pytest.warns(UserWarning, match=r"4 of 9 files .* left out \(\.csv, \.txt, README\)"):
+        make_background(str(folder), SIZE, 0, True)
 
 
 def hues(background, clips=25):
