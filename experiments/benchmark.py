@@ -209,6 +209,8 @@ def main() -> None:
     """The command."""
     with explain():
         arguments = tyro.cli(Arguments, prog="python -m experiments.benchmark")
+        if arguments.out:
+            pathlib.Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
         rows = benchmark(arguments)
         title = f"{arguments.preset}, {arguments.task}, {jax.default_backend()}"
         table = Table(
@@ -235,9 +237,7 @@ def main() -> None:
                 "load": os.getloadavg()[0],
                 "rows": [dataclasses.asdict(row) for row in rows],
             }
-            path = pathlib.Path(arguments.out)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content, indent=2) + "\n")
+            pathlib.Path(arguments.out).write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,7 @@ def evaluate(arguments: Arguments) -> dict[str, Result]:
         config = dataclasses.replace(config, background=arguments.background)
     seed = config.seed if arguments.seed is None else arguments.seed
     check_seed(seed)
+    out.mkdir(parents=True, exist_ok=True)
     trained, console = Trained.load(logdir, record), Console()
     rows, lies = asked_rows(arguments, record), asked_faults(arguments, record)
     judged = bool(lies) and trained.can_trust(console)

@@ -269,7 +269,6 @@ def draw(scene: str, results: dict[str, tuple[Experts, dict]], path: pathlib.Pat
     legend.set(xlabel="x", ylabel="y", xticks=[], yticks=[], title="arena")
     figure.suptitle(f"{scene}: expert means on their common principal components")
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     plt.close(figure)
 
@@ -312,25 +311,25 @@ def run(arguments: Arguments) -> dict[str, dict[str, dict]]:
 
     Raises:
         FloatingPointError: training diverged.
-        ValueError: a seed that is none.
     """
-    check_seed(arguments.seed)
+    check_seed(seed := arguments.seed)
     out, written = pathlib.Path(arguments.out), {}
+    out.mkdir(parents=True, exist_ok=True)
     for scene in arguments.scenes:
         task = f"toy_{scene}"
-        recording = gather(task, arguments.episodes, (arguments.seed, 0))
-        held_out = gather(task, max(4, arguments.episodes // 4), (arguments.seed, 1))
+        recording = gather(task, arguments.episodes, (seed, 0))
+        held_out = gather(task, max(4, arguments.episodes // 4), (seed, 1))
         results = {}
         for drop in arguments.drops:
             for method in arguments.methods:
                 label = method + (f", drop {drop:g}" if drop else "")
                 model = WorldModel(model_config(drop), recording.modalities, 2, method)
                 began = time.monotonic()
-                params, metrics = train(
-                    model, recording, arguments.updates, arguments.seed, f"{scene} {label}"
+                params, losses = train(
+                    model, recording, arguments.updates, seed, f"{scene} {label}"
                 )
                 experts = perceive(model, params, held_out)
-                found = numbers(experts) | {"training": metrics}
+                found = numbers(experts) | {"training": losses}
                 results[label] = experts, found | {"seconds": time.monotonic() - began}
         draw(scene, results, out / f"{scene}.png")
         written[scene] = {label: found for label, (_, found) in results.items()}

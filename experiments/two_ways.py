@@ -239,7 +239,6 @@ def draw(results: dict[str, Rollouts], path: pathlib.Path) -> None:
         axes.set_title(f"x = {start:.1f}", fontsize=9)
     figure.suptitle("left (green), right (blue), collision or neither (red)", fontsize=10)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     plt.close(figure)
 
@@ -254,6 +253,7 @@ def run(arguments: Arguments) -> dict[str, dict]:
     """
     check_seed(arguments.seed)
     out = pathlib.Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
     demonstrations = demonstrate(arguments.demonstrations, arguments.seed)
     paths = {"expert": recorded(demonstrations)}
     found = {"expert": numbers(paths["expert"])}

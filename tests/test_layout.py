@@ -45,7 +45,8 @@ ROOMS = {
     "mummi.imitation": "mummi.modality mummi.model mummi.data mummi.runs mummi.runs.names "
     "mummi.agent",
     # envs knows of mummi what a sensor is.
-    "envs": "envs.base envs.custom envs.gymnasium envs.failures envs.processes mummi.runs.names",
+    "envs": "envs.base envs.custom envs.gymnasium envs.failures envs.processes envs.rendering "
+    "mummi.runs.names",
     "envs.base": "mummi.modality mummi.runs.names",
     "envs.episodes": "",
     "envs.custom": "envs.base mummi.modality mummi.runs.names",

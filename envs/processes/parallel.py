@@ -8,8 +8,6 @@ nothing is left behind however they end; the pipe carries commands and ``info``.
 
 import dataclasses
 import mmap
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,11 +17,10 @@ import numpy as np
 import envs
 from envs.base import LABELS
 from envs.episodes import checked_number
-from envs.processes.process import Local, Process, WorkerDied
+from envs.processes.process import Local, Process, WorkerDied, open_memory, reserve
 from envs.processes.worker import Host, record
 
 MAX_RESTARTS = 5
-_SHARED = "/dev/shm"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ class ParallelEnvironments:
         self._failures = [0] * len(seeds)  # restarts since the last progress
         self._over = [True] * len(seeds)  # the next step is a reset
         self._waiting = False
-        self._memory = tempfile.TemporaryFile(dir=_SHARED if os.path.isdir(_SHARED) else None)
+        self._memory = open_memory()
         self._workers: list[Process | Local] = []
         try:
             for k in range(len(seeds)):
@@ -123,7 +120,7 @@ class ParallelEnvironments:
             specs = [worker.receive() for worker in self._workers]
             self.modalities, self.action_size, self.action_repeat, self._numbered = specs[0]
             layout = record(self.modalities, self.action_size)
-            self._fill(layout.itemsize * len(seeds))
+            reserve(self._memory, layout.itemsize * len(seeds))
             self._rows = np.frombuffer(mmap.mmap(self._memory.fileno(), 0), layout)
         except BaseException:
             self.close()
@@ -250,18 +247,6 @@ class ParallelEnvironments:
         for worker in self._workers:
             worker.join()
         self._memory.close()
-
-    def _fill(self, size: int) -> None:
-        # Written, not only sized: full memory is an error here, not a bus error later.
-        try:
-            self._memory.write(bytes(size))
-            self._memory.flush()
-        except OSError as error:
-            raise OSError(
-                f"{_SHARED} has no room for the {size / 2**20:.1f} MiB of {len(self)} environments "
-                f"({error.strerror}): free some of it, enlarge it (docker run --shm-size 1g), or "
-                "take fewer environments or smaller pictures"
-            ) from error
 
     def _ask(self, *message: Any) -> list[Any]:
         """Every worker's answer, None from one that has died: the next step replaces it."""

@@ -5,8 +5,9 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 from multiprocessing import Pipe
-from typing import Any
+from typing import IO, Any
 
 from envs.processes.worker import Host, send
 
@@ -16,6 +17,32 @@ MAKE_SECONDS = 1800.0
 
 # The workers share the cores; threads inside each would only compete with the other workers.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("LP", "MKL", "OMP", "OPENBLAS")}
+
+
+SHARED = "/dev/shm"
+"""Where Linux keeps files in memory."""
+
+
+def open_memory() -> IO[bytes]:
+    """A file without a name, in memory where that can be had, for callers and workers to map."""
+    return tempfile.TemporaryFile(dir=SHARED if os.path.isdir(SHARED) else None)
+
+
+def reserve(memory: IO[bytes], size: int) -> None:
+    """Takes the memory that is to be mapped, bytes, so that none is missing later.
+
+    Raises:
+        OSError: there is too little of it; with what to do.
+    """
+    try:
+        # Only sized, full memory would be a bus error at the first step.
+        os.posix_fallocate(memory.fileno(), 0, size)
+    except OSError as error:
+        raise OSError(
+            f"{SHARED} has no room for the {size / 2**20:.1f} MiB that the environments share "
+            f"({error.strerror}): free some of it, enlarge it (docker run --shm-size 1g), or take "
+            "fewer environments or smaller pictures"
+        ) from error
 
 
 class WorkerDied(RuntimeError):

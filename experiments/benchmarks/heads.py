@@ -197,15 +197,15 @@ def write(arguments: Arguments, found: dict[tuple[int, int], dict[Case, Latency]
         "load": os.getloadavg()[0],
         "rows": rows,
     }
-    path = pathlib.Path(arguments.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    pathlib.Path(arguments.out).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line, measures and shows."""
     with explain():
         parsed = tyro.cli(Arguments, prog="python -m experiments.benchmarks.heads", args=arguments)
+        if parsed.out:
+            pathlib.Path(parsed.out).parent.mkdir(parents=True, exist_ok=True)
         found = benchmark(parsed)
         Console().print(table(parsed, found))
         if parsed.out:

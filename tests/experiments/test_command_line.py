@@ -1,15 +1,20 @@
 """Flags: every setting is one, every one is explained; errors."""
 
 import dataclasses
+import errno
+import os
 import re
 import warnings
 from typing import get_args
 
 import pytest
 
+from experiments import evaluate, sweep, toy, two_ways
 from experiments.command_line import explain, parse_config
 from mummi.config import BehaviorConfig, Config, ModelConfig, MPCConfig
 from mummi.presets import PRESETS, preset
+from mummi.runs import record
+from mummi.runs.files import atomic
 
 SECTIONS = {"": Config, "model.": ModelConfig, "behavior.": BehaviorConfig, "mpc.": MPCConfig}
 
@@ -137,6 +142,64 @@ def test_what_a_person_can_mend_is_one_line(capsys, error, code, said):
     assert end.value.code == code
     text = capsys.readouterr().err.strip()
     assert text.startswith(said) and len(text.splitlines()) == 1
+
+
+def a_file_for_a_folder(path):
+    path.touch()
+    path.mkdir(exist_ok=True)
+
+
+def below_a_file(path):
+    path.touch()
+    (path / "below").mkdir(parents=True)
+
+
+def a_folder_for_a_file(path):
+    path.mkdir()
+    path.write_text("")
+
+
+def a_full_disk(path):
+    with atomic(path) as temporary:
+        temporary.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (a_file_for_a_folder, "File exists; a file is where a folder is needed; name another"),
+        (below_a_file, "Not a directory; a file is where a folder is needed; name another folder"),
+        (a_folder_for_a_file, "Is a directory; a folder is where a file is needed; name a file"),
+        (a_full_disk, "No space left on device; free some space and give the same command again"),
+    ],
+)
+def test_an_error_of_the_system_names_the_place_and_the_remedy(tmp_path, capsys, fault, said):
+    with pytest.raises(SystemExit), explain():
+        fault(tmp_path / "it")
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: '{tmp_path / 'it'}") and said in shown
+    assert "Errno" not in shown
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda seed, _: parse_config(["--task", "dummy", "--seed", seed]),
+        lambda seed, _: toy.main(["--seed", seed]),
+        lambda seed, _: two_ways.main(["--seed", seed]),
+        lambda seed, _: sweep.main(["--tasks", "dummy", "--seeds", seed]),
+        lambda seed, run: evaluate.main(["--logdir", run, "--seed", seed]),
+    ],
+)
+def test_a_seed_that_is_none_is_told_by_the_flag(tmp_path, capsys, command, seed):
+    """One beyond 32 bits would be another one for JAX, without a word."""
+    record.save(str(tmp_path), record.Run(preset("debug", "dummy"), (), 2))
+    with pytest.raises(SystemExit) as end:
+        command(seed, str(tmp_path))
+    assert end.value.code == 2
+    assert f"--seed is {seed}; it must be from 0 to 4294967295" in capsys.readouterr().err
 
 
 def test_a_mistake_in_the_program_keeps_its_traceback(monkeypatch):

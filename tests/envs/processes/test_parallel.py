@@ -1,6 +1,7 @@
 """Environments in workers give what one environment alone gives, and survive their workers."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -173,6 +174,26 @@ def test_restarting_stops_when_no_step_is_ever_completed():
 def test_an_environment_that_cannot_be_made_raises_its_own_error(processes, task, kwargs, message):
     with pytest.raises(ValueError, match=message):
         ParallelEnvironments(task, [0, 1], processes=processes, **kwargs)
+
+
+def test_full_shared_memory_is_named_with_the_remedy():
+    """A limit on the size of files stands for full memory: the kernel refuses both alike."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"/dev/shm has no room .* take fewer environments"):
+            parallel()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_an_action_that_is_not_finite_is_refused_by_every_task_that_needs_no_simulator():
+    for task in ("dummy", "toy_x_y"):
+        for bad in (np.nan, np.inf, -np.inf):
+            environment = envs.make(task, image_size=SIZE)
+            environment.reset()
+            with pytest.raises(ValueError, match="it must be 2 finite numbers"):
+                environment.step(np.array([0, bad]))
 
 
 def test_misuse_is_refused():
