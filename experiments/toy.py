@@ -316,20 +316,19 @@ def run(arguments: Arguments) -> dict[str, dict[str, dict]]:
     out, written = pathlib.Path(arguments.out), {}
     out.mkdir(parents=True, exist_ok=True)
     for scene in arguments.scenes:
-        task = f"toy_{scene}"
-        recording = gather(task, arguments.episodes, (seed, 0))
-        held_out = gather(task, max(4, arguments.episodes // 4), (seed, 1))
+        recording = gather(f"toy_{scene}", arguments.episodes, (seed, 0))
+        held_out = gather(f"toy_{scene}", max(4, arguments.episodes // 4), (seed, 1))
         results = {}
         for drop in arguments.drops:
             for method in arguments.methods:
                 label = method + (f", drop {drop:g}" if drop else "")
                 model = WorldModel(model_config(drop), recording.modalities, 2, method)
                 began = time.monotonic()
-                params, losses = train(
+                params, metrics = train(
                     model, recording, arguments.updates, seed, f"{scene} {label}"
                 )
                 experts = perceive(model, params, held_out)
-                found = numbers(experts) | {"training": losses}
+                found = numbers(experts) | {"training": metrics}
                 results[label] = experts, found | {"seconds": time.monotonic() - began}
         draw(scene, results, out / f"{scene}.png")
         written[scene] = {label: found for label, (_, found) in results.items()}

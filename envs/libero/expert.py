@@ -111,11 +111,13 @@ class LiberoExpert:
 
     def _long(self) -> Iterator[np.ndarray]:
         """What of a task of LIBERO-Long is still to be done, one after the other."""
-        for predicate, *names in self._simulator.unmet:
+        for predicate, *names in sorted(self._simulator.unmet, key=lambda part: part[0] == "close"):
             if predicate == "turnon":
                 yield from self._turn_knob()
             elif predicate in ("in", "on"):
                 yield from self._move(_carry(*names))
+            elif "cabinet" in names[0]:
+                yield from self._close_drawer(names[0])
         yield from self._release(1, DOWN)
 
     def _turn_knob(self) -> Iterator[np.ndarray]:
@@ -141,6 +143,14 @@ class LiberoExpert:
         yield from self._reach(_beside(bar, y=0.19), turn, 0.01, 40, speed=speed)
         yield from self._release(6, turn)
         yield from self._reach(_beside(sim.hand[0], y=0.05), turn, 0.02, 10)
+
+    def _close_drawer(self, inside) -> Iterator[np.ndarray]:
+        """Pushes the front beside its handle, by one finger of a hand that leans back."""
+        turn = Rotation.from_rotvec([0.35, 0, 0]) * _turned(np.pi / 2)
+        front = _beside(self._simulator.position(inside), x=0.135, y=-0.15)
+        yield from self._reach(_beside(front, z=0.15), turn, 0.03, 60, angle=0.2)
+        yield from self._reach(front, turn, 0.01, 30)
+        yield from self._reach(_beside(front, y=0.26), turn, 0.01, 40)
 
     def _draw_aside(self) -> Iterator[np.ndarray]:
         """Draws the bowl by its rim from where the open drawer will be above it."""
@@ -281,4 +291,6 @@ def _carry(item: str, place: str) -> Move:
         return Move(item, place, (Grasp((0, -0.056, 0.085)),))
     if item == "white_yellow_mug_1":
         return Move(item, place, (Grasp((0, 0.067, 0.085)),))
+    if item.startswith("akita_black_bowl"):
+        return Move(item, place, _RIM_IN_DRAWER, (0, -0.03, 0.01), 0.28)
     return Move(item, place, (Grasp((0, 0, 0)),))
