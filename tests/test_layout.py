@@ -201,6 +201,14 @@ def requirement_names(text: str) -> set[str]:
     return {normalised(re.match(r"[\w.-]+", line).group()) for line in lines if line}
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_unpickled_but_what_the_other_end_of_a_pipe_of_ours_sends(path):
+    text = path.read_text()
+    assert not re.search("allow_pickle ?= ?True|torch.load|joblib|cloudpickle|dill|shelve", text)
+    if path != ROOT / "envs/processes/worker.py":
+        assert not re.search(r"(import|from) pickle|pickle\.loads?\b", text)
+
+
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-libero.txt"])
 def test_requirements_are_pinned(name):
     lines = (ROOT / name).read_text().splitlines()

@@ -146,7 +146,7 @@ class LiberoExpert:
 
     def _close_drawer(self, inside) -> Iterator[np.ndarray]:
         """Pushes the front beside its handle, by one finger of a hand that leans back."""
-        turn = Rotation.from_rotvec([0.35, 0, 0]) * _turned(np.pi / 2)
+        turn = Rotation.from_rotvec([0.75, 0, 0]) * _turned(np.pi / 2)
         front = _beside(self._simulator.position(inside), x=0.135, y=-0.15)
         yield from self._reach(_beside(front, z=0.15), turn, 0.03, 60, angle=0.2)
         yield from self._reach(front, turn, 0.01, 30)
