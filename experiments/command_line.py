@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import tyro
 
 import envs
-from mummi.config import METHODS, Config
+from mummi.config import METHODS, NO_SIMULATOR, Config
 from mummi.presets import PRESETS, preset
 from mummi.runs.names import closest
 
@@ -44,12 +44,13 @@ def parse_config(
     arguments = sys.argv[1:] if arguments is None else arguments
     before = default or Config()
     name = peek(arguments, "preset") or before.preset
-    task = envs.canonical(peek(arguments, "task") or before.task)
+    given = peek(arguments, "task")
+    task = envs.canonical(given or before.task)
     require("preset", name, PRESETS)
     if ":" in task:  # somebody's own
         common = ("image-size", "background")
         envs.check(task, [f.replace("-", "_") for f in common if peek(arguments, f) is not None])
-    else:
+    elif given or task != NO_SIMULATOR:
         require("task", task, envs.tasks())
     require("method", peek(arguments, "method") or Config.method, METHODS)
     default = default or preset(name, task)

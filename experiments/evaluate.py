@@ -21,7 +21,8 @@ from experiments.evaluation.summary import table
 from experiments.evaluation.trained import Trained
 from experiments.evaluation.trust import measured
 from experiments.evaluation.video import FRAMES_PER_SECOND
-from mummi.config import check_seed
+from experiments.imitation import held_out
+from mummi.config import NO_SIMULATOR, check_seed
 from mummi.runs import record as run
 from mummi.runs.logger import write_video
 
@@ -29,6 +30,9 @@ from mummi.runs.logger import write_video
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Evaluates the last checkpoint of a run on seeds and clips that training never used.
+
+    A run that has learned from data without a simulator is evaluated on its held-out
+    demonstrations, and takes --missing, --drop, --drop-missing, --seed, --keep and --out alone.
 
     Episode n follows from seed and n alone, so that every row plays the same episodes, however
     many run in parallel, and parts of an evaluation make a whole: episodes are added to those that
@@ -244,10 +248,34 @@ def asked_faults(arguments: Arguments, record: run.Run) -> list[faults.Fault]:
     return faults.faults(record.modalities, arguments.severity)
 
 
+HELD_OUT = ("missing", "drop", "drop_missing", "seed", "keep", "out")
+"""Settings of an evaluation without a simulator, beside the folder."""
+
+
+def evaluate_held_out(arguments: Arguments) -> None:
+    """Evaluates a run that has learned from data alone on its held-out demonstrations.
+
+    Raises:
+        ValueError: a setting that needs a simulator; as ``held_out.evaluate``.
+    """
+    given = vars(arguments)
+    for field in dataclasses.fields(arguments):
+        if field.name not in ("logdir", *HELD_OUT) and given[field.name] != field.default:
+            raise ValueError(
+                f"--{field.name.replace('_', '-')} needs a simulator, and {arguments.logdir!r} has "
+                "learned from data without one: it can be evaluated on its held-out "
+                "demonstrations, with --missing, --drop, --drop-missing and --seed"
+            )
+    settings = {name: given[name] for name in HELD_OUT}
+    held_out.evaluate(pathlib.Path(arguments.logdir), **settings)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and evaluates."""
     with explain():
-        evaluate(tyro.cli(Arguments, prog="python -m experiments.evaluate", args=arguments))
+        parsed = tyro.cli(Arguments, prog="python -m experiments.evaluate", args=arguments)
+        simulated = run.load(parsed.logdir).config.task != NO_SIMULATOR
+        (evaluate if simulated else evaluate_held_out)(parsed)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Learns from demonstrations: python -m experiments.imitate --task T --data F --head H."""
+"""Learns from demonstrations: python -m experiments.imitate --data F --head H [--task T]."""
 
 import contextlib
 import dataclasses
 import pathlib
-import re
 import sys
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -17,13 +16,14 @@ from experiments.command_line import explain, parse_config, peek, require
 from experiments.evaluation.ablation import modality_pairs, removals
 from experiments.evaluation.conditions import usual
 from experiments.evaluation.rollout import evaluation_environments
+from experiments.imitation import alone, held_out
 from experiments.imitation.data import Sensors, load_demonstrations
 from experiments.imitation.stages import Stages, check_source, checkpoints
-from mummi.config import Config
+from mummi.config import NO_SIMULATOR, Config
 from mummi.imitation.demonstrations import Reading
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.pilot import HEAD
-from mummi.imitation.record import Imitation, is_imitation
+from mummi.imitation.record import Imitation, is_imitation, save_split
 from mummi.imitation.record import load as load_imitation
 from mummi.imitation.record import save as save_imitation
 from mummi.imitation.scaling import save as save_scaling
@@ -41,6 +41,8 @@ SETTINGS = (
     *("bfloat16", "model"),
 )
 """Flags of experiments.train that matter here."""
+SIMULATED = ("background", "env", "envs", "action-repeat", "evaluate-episodes")
+"""Those of them that speak of a simulator."""
 SAME = ("preset", "method", "image_size", "action_repeat", "model")
 """Settings in which a world model that is taken and the run that takes it are alike."""
 
@@ -50,7 +52,8 @@ class Options:
     """What is evaluated at the end; rows that have a file already are not evaluated again.
 
     Attributes:
-        logdir: folder of the run; by default runs/TASK/HEAD-PRESET-SEED.
+        logdir: folder of the run; by default runs/TASK/HEAD-PRESET-SEED, without a task
+            runs/DATA/HEAD-PRESET-SEED.
         evaluate_missing: sensor dropout scripts, one row each; by default none medium high, on
             LIBERO none. Each sensor removed entirely is a row, too; on LIBERO each camera and both.
             A head that reads no sensor has none alone.
@@ -89,7 +92,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
         prog="python -m experiments.imitate",
         description=(
             "Trains a world model on demonstrations, freezes it, trains an action head on its "
-            f"latents, and evaluates it. Heads: {', '.join(HEADS)}; --head HEAD --help explains "
+            "latents, and evaluates it: in the simulator of --task, or without --task on "
+            f"held-out demonstrations. Heads: {', '.join(HEADS)}; --head HEAD --help explains "
             "the settings of one. Of experiments.train's flags it takes "
             f"{', '.join(f'--{name}' for name in SETTINGS)}."
         ),
@@ -98,12 +102,35 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
     )
     require_settings(rest, name)
     imitation = Imitation(**vars(own.imitation))
-    config = parse_config(rest, taken and dataclasses.replace(taken, logdir=""), offline)
+    default = taken and dataclasses.replace(taken, logdir="")
+    task = peek(arguments, "task") or (default.task if default else NO_SIMULATOR)
+    require_meaning(task, imitation, own.options, rest)
+    if not taken and task == NO_SIMULATOR:
+        default = offline(preset, NO_SIMULATOR)
+    config = parse_config(rest, default, offline)
     if taken:
         require_same(taken, config, imitation.world_model)
-    folder = f"runs/{envs.folder(config.task)}/{name}-{config.preset}-{config.seed}"
-    logdir = own.options.logdir or folder
+    place = envs.folder(config.task)
+    if config.task == NO_SIMULATOR:
+        place = pathlib.Path(imitation.data).resolve().stem
+    logdir = own.options.logdir or f"runs/{place}/{name}-{config.preset}-{config.seed}"
     return dataclasses.replace(config, logdir=logdir), imitation, own.options
+
+
+def require_meaning(task: str, imitation: Imitation, options: Options, rest: list[str]) -> None:
+    """Raises a ValueError for a flag that only a run with a task has, or only one without."""
+    if task != NO_SIMULATOR:
+        if imitation.held_out is not None:
+            raise ValueError(
+                f"--held-out {imitation.held_out} is for data without a simulator; a run of task "
+                f"{task!r} is evaluated in it: leave one of the two out"
+            )
+        return
+    given = [name for name in named(rest).values() if name in SIMULATED]
+    given += [name for name in ("video", "random", "expert", "ablation") if getattr(options, name)]
+    given += ["trust"] * (options.trust == "on")
+    if given:
+        raise ValueError(f"--{given[0]} needs a simulator: give its --task, or leave the flag out")
 
 
 def world_model_settings(arguments: list[str]) -> Config | None:
@@ -138,11 +165,15 @@ def flags(name: str, preset: str) -> type:
 
 def require_settings(rest: list[str], name: str) -> None:
     """Raises a ValueError unless all flags in ``rest`` are among ``SETTINGS``."""
-    for flag in rest:
-        if flag.startswith("--"):
-            known = re.split(r"[.=]", flag[2:])[0].replace("_", "-") in SETTINGS
-            if not known:
-                raise ValueError(f"unknown flag {flag.split('=')[0]}; --help tells those of {name}")
+    for flag, setting in named(rest).items():
+        if setting not in SETTINGS:
+            raise ValueError(f"unknown flag {flag}; --help tells those of {name}")
+
+
+def named(rest: list[str]) -> dict[str, str]:
+    """The flags in ``rest`` as they were given, and which setting or section each is of."""
+    flags = [word.split("=")[0] for word in rest if word.startswith("--")]
+    return {flag: flag[2:].split(".")[0].replace("_", "-") for flag in flags}
 
 
 def require_same(taken: Config, config: Config, source: str) -> None:
@@ -162,6 +193,8 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
         ValueError: the folder holds something else or is in use, or data or world model do not fit
             the task.
     """
+    if config.task == NO_SIMULATOR:
+        return imitate_alone(config, imitation, options)
     logdir = pathlib.Path(config.logdir)
     if options.trust == "on" and options.ablation:
         raise ValueError("--ablation modality-pairs is drawn of rows without trust: leave one out")
@@ -183,6 +216,34 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
             logger.scalars(checkpoints(logdir).latest_step(), scores)
         if "modality-pairs" in options.ablation:
             print(f"picture: {modality_pairs(logdir, can_fail(run))}")
+    return logdir
+
+
+def imitate_alone(config: Config, imitation: Imitation, options: Options) -> pathlib.Path:
+    """``imitate`` from data without a simulator; evaluates on demonstrations that are held out.
+
+    Raises:
+        ValueError, FileNotFoundError: as ``imitate``; as ``alone.load``.
+    """
+    logdir = pathlib.Path(config.logdir)
+    check_folder(config, imitation)
+    trained = (logdir / HEAD).is_file()
+    if trained:
+        sensors = load_run(logdir)[1:3]
+    else:
+        found = alone.load(imitation, config)
+        sensors = found.sensors
+        if imitation.world_model:
+            check_source(imitation.world_model, sensors)
+    with opened(Run(config, *sensors, load_script(config.missing).to_dict()), imitation) as logger:
+        if not trained:
+            save_scaling(logdir, found.scaling)
+            save_split(logdir, found.split)
+            Stages(config, imitation, sensors, found.demonstrations, logger).run()
+        rows = held_out.evaluate(logdir, options.evaluate_missing, keep=True)
+        if rows:
+            scores = {f"held_out/{name}": row["normalised"] for name, row in rows.items()}
+            logger.scalars(checkpoints(logdir).latest_step(), scores)
     return logdir
 
 

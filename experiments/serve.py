@@ -31,8 +31,8 @@ class Arguments:
         host: name or address at which the server listens; 0.0.0.0 for all of this machine.
         trust: leave out sensors that lie, by the thresholds that experiments.evaluate --trust on
             has measured, and tell the trust in each.
-        rate: actions a second that robots should ask for, which they are told; by default they
-            are told nothing.
+        rate: actions a second that robots should ask for, which they are told; by default that of
+            the demonstrations of a run that has no simulator, and of others nothing.
         connections: most robots at once.
         token_file: file of a secret that robots must send, which its owner alone may read.
     """
@@ -68,7 +68,8 @@ def serve(arguments: Arguments) -> None:
                 stacklevel=1,
             )
         policy = mummi.load_policy(arguments.logdir, trust=trust)
-        told = metadata(policy, record.load(arguments.logdir), trust=trust, rate=arguments.rate)
+        rate = arguments.rate or policy.rate
+        told = metadata(policy, record.load(arguments.logdir), trust=trust, rate=rate)
         warm_up(policy)
         say = functools.partial(print, flush=True)
         server = PolicyServer(policy, told, connections=arguments.connections, token=token, say=say)

@@ -15,6 +15,8 @@ METHODS = {
 
 Preset = Literal["paper", "published", "modern", "laptop", "debug"]
 Method = Literal[*METHODS]
+NO_SIMULATOR = "none"
+"""The task of a run that has learned from data alone."""
 
 
 def check_seed(seed: int) -> None:
@@ -210,7 +212,8 @@ class Config:
     """One training run.
 
     Attributes:
-        task: name of the task, for example walker_walk.
+        task: name of the task, for example walker_walk; none of a run of experiments.imitate that
+            learned from data alone, without a simulator.
         method: method to train.
         preset: named set of defaults; any other flag changes one of them.
         seed: the one seed; evaluation uses seeds of its own.

@@ -36,8 +36,10 @@ class Policy:
 
     Attributes:
         modalities: the sensors it was trained with.
-        action_size: number of actions, each in [-1, 1]; of an action head whose demonstrations go
-            beyond, in their units.
+        action_size: A, number of actions.
+        limits: least and largest of each action, float32 [2, A]: -1 and 1, or of an action head
+            whose demonstrations go beyond, in their units.
+        rate: actions a second of the demonstrations without a simulator; None where not known.
         step: of the checkpoint, in environment steps, or updates of the world model where a head
             acts; None without one.
     """
@@ -51,6 +53,8 @@ class Policy:
     ):
         self.modalities = agent.modalities
         self.action_size = agent.action_size
+        plain = np.array([[-1.0], [1.0]], np.float32) * np.ones(self.action_size, np.float32)
+        self.limits, self.rate = getattr(agent, "limits", plain), getattr(agent, "rate", None)
         self.step = step
         self._agent = agent
         self._parameters = parameters

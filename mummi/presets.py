@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import replace
 
-from mummi.config import BehaviorConfig, Config, ModelConfig, MPCConfig
+from mummi.config import NO_SIMULATOR, BehaviorConfig, Config, ModelConfig, MPCConfig
 
 
 def preset(name: str, task: str) -> Config:
@@ -45,6 +45,8 @@ def paper(task: str) -> Config:
             decoder_strides=(2, 2, 2, 2, 2),
         )
         return Config(image_size=128, action_repeat=1, time_unit=1, model=model)
+    if task == NO_SIMULATOR:
+        return Config(action_repeat=1, time_unit=1)
     return Config()
 
 
@@ -130,9 +132,10 @@ def laptop(task: str) -> Config:
     task = task.removeprefix("dmc_")
     walker, natural = task.startswith("walker"), task.startswith(_NATURAL)
     libero = task.startswith("libero")
-    repeat = 4 if walker else 1 if libero else 2
+    repeat = 4 if walker else 1 if libero or task == NO_SIMULATOR else 2
     # At 32 pixels the ball and a piece of dirt are one or two pixels and often between them.
-    image_size, patch = (64, 8) if task in ("cup_catch", "table_wiping") else (32, 4)
+    fine = ("cup_catch", "table_wiping", NO_SIMULATOR)
+    image_size, patch = (64, 8) if task in fine else (32, 4)
     if libero:
         image_size, patch = 128, 16
     model = ModelConfig(

@@ -77,7 +77,13 @@ def require_fits(path: str, data: DataSet, config: Config, sensors: Sensors) -> 
 
 
 def require_unit(path: str, found: Scaling, config: Config) -> None:
-    """Raises a ValueError where depth is scaled, which that of a task already is."""
+    """Raises a ValueError where depth is scaled or pictures resized, which a task's are not."""
+    if found.pictures:
+        told = scaling.describe(Scaling(pictures=found.pictures))[0]
+        raise ValueError(
+            f"{path}: {told}, but task {config.task!r} shows them as they are: leave --task out, or "
+            "take another world model"
+        )
     if found.depth:
         told = scaling.describe(Scaling(depth=found.depth))[0]
         raise ValueError(

@@ -102,7 +102,7 @@ def check_source(folder: str, sensors: Sensors) -> None:
     given = (before.modalities, before.action_size)
     for name, one, wanted in zip(("sensors", "action size"), given, sensors, strict=True):
         if one != wanted:
-            raise ValueError(f"--world-model {folder!r} has {name} {one}; the task has {wanted}")
+            raise ValueError(f"--world-model {folder!r} has {name} {one}, not {wanted} as here")
     if is_imitation(folder):
         source, step = load_imitation(folder), checkpoints(folder).latest_step() or 0
         if not source.world_model and step < source.updates:

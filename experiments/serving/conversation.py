@@ -44,8 +44,8 @@ def metadata(policy: Policy, run: Run, *, trust: bool, rate: float | None) -> di
         "actions": {
             "shape": (1, policy.action_size),
             "dtype": "float32",
-            "low": [-1.0] * policy.action_size,
-            "high": [1.0] * policy.action_size,
+            "low": policy.limits[0].tolist(),
+            "high": policy.limits[1].tolist(),
         },
         "rate": rate,
         "task": run.config.task,

@@ -1,7 +1,7 @@
 """A trained action head on a frozen world model, as an agent that only acts."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array
 
 from mummi.agent import Agent
+from mummi.config import NO_SIMULATOR
 from mummi.data.episode import load_episode
 from mummi.imitation import scaling
-from mummi.imitation.heads.head import HEADS, Head
-from mummi.imitation.latents import Followed, Latents
-from mummi.imitation.record import load
+from mummi.imitation.heads.head import HEADS, Head, Trajectory
+from mummi.imitation.latents import Followed, Latents, View
+from mummi.imitation.record import load, load_split
 from mummi.imitation.scaling import Scaling
 from mummi.model.trust import Thresholds, Verdict
 from mummi.model.world_model import WorldModel
@@ -53,28 +54,44 @@ class Pilot:
         latents: the world model.
         head: trained.
         scaling: of the data that they learned from, in whose units values come and actions go.
+        rate: of the data.
 
     Attributes:
-        modalities, action_size: those of the world model.
+        modalities: the sensors, with their shapes in the data.
+        action_size: A.
+        limits: least and largest of each action, float32 [2, A].
+        rate: actions a second of the data; None where it is not known.
         head: the head.
         scaling: of the data.
     """
 
-    def __init__(self, latents: Latents, head: Head, scaling: Scaling | None = None):
-        self.modalities = latents.sizes.modalities
+    def __init__(
+        self,
+        latents: Latents,
+        head: Head,
+        scaling: Scaling | None = None,
+        rate: float | None = None,
+    ):
+        self.scaling = scaling or Scaling()
+        self.modalities = self.scaling.given(latents.sizes.modalities)
         self.action_size = latents.sizes.action
+        self.limits = self.scaling.acted(np.array([[-1.0], [1.0]]) * np.ones(self.action_size))
+        self.rate = rate
         self.head = head
         self._latents = latents
-        self.scaling = scaling or Scaling()
 
     def trusting(self, thresholds: Thresholds) -> "Pilot":
         """This pilot as one that leaves out sensors that lie; see ``Latents.trusting``."""
-        return Pilot(self._latents.trusting(thresholds), self.head, self.scaling)
+        return Pilot(self._latents.trusting(thresholds), self.head, self.scaling, self.rate)
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:
         """The world model whose latents the head reads, and its parameters."""
         return self._latents.model, self._latents.params
+
+    def encode(self, views: Sequence[View]) -> list[Trajectory]:
+        """What the head sees along views of demonstrations as they are learned from."""
+        return self._latents.encode(views)
 
     def start(self, batch: int) -> Carry:
         """What acting remembers before the first step of ``batch`` robots."""
@@ -97,8 +114,8 @@ class Pilot:
         Args:
             params: None, as the parameters are inside.
             carry: from ``start`` or the last call.
-            values: by modality [B, *shape], depth in the unit of the data; one that is not finite
-                counts as not available.
+            values: by modality [B, *shape], in the units and sizes of the data; one that is not
+                finite counts as not available.
             available: by modality bool [B].
             is_first: bool [B], an episode begins.
             key: JAX key of the whole rollout; each step draws from a key of its own.
@@ -143,7 +160,8 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     latents = Latents(agent, state.model)
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
     head.restore(load_episode(path))
-    pilot = Pilot(latents, head, scaling.load(logdir))
+    rate = load_split(logdir).rate if run.config.task == NO_SIMULATOR else None
+    pilot = Pilot(latents, head, scaling.load(logdir), rate)
     if trust:
         found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
         pilot = pilot.trusting(found)

@@ -1,4 +1,4 @@
-"""What an imitation run was started with, beside its ``Config``: ``imitation.yaml``."""
+"""What an imitation run was started with, beside its ``Config``, and what it learned from."""
 
 import dataclasses
 import pathlib
@@ -12,6 +12,7 @@ from mummi.runs.files import atomic
 from mummi.runs.record import from_dict, to_dict
 
 FILE = "imitation.yaml"
+SPLIT = "split.yaml"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Imitation:
             recorded, the others with sensors failing as --missing says.
         settings: settings of the head.
         reading: how the data are read.
+        held_out: without --task, the demonstrations that nothing learns from and the run is
+            evaluated on: a share of all of them, at least one, drawn by the seed, or the name of a
+            mask of the file such as valid; 0.1 by default.
     """
 
     data: str
@@ -37,12 +41,67 @@ class Imitation:
     copies: int = 4
     settings: Any = None
     reading: Reading = dataclasses.field(default_factory=Reading)
+    held_out: float | str | None = None
 
     def __post_init__(self):
         if self.updates < 1 or self.copies < 1:
             raise ValueError(
                 f"--updates {self.updates} and --copies {self.copies} must be at least 1"
             )
+        if isinstance(self.held_out, float) and not 0 < self.held_out < 1:
+            raise ValueError(
+                f"--held-out is {self.held_out}; a share is above 0 and below 1, and a mask of the "
+                "file is named"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Which demonstrations a run without a simulator has learned from.
+
+    Attributes:
+        trained: names of those that world model and head learned from.
+        held_out: of those that nothing learned from.
+        mean: of each action of the former, in the units of the data.
+        std: its standard deviation, 1 of one that never varies.
+        rate: steps a second of the data; None where they do not tell.
+    """
+
+    trained: tuple[str, ...]
+    held_out: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    rate: float | None = None
+
+
+def save_split(logdir, split: Split) -> None:
+    """Writes ``split.yaml``, whole or not at all.
+
+    Raises:
+        ValueError: the run has begun to learn from other demonstrations.
+    """
+    path = pathlib.Path(logdir) / SPLIT
+    if path.is_file() and load_split(logdir) != split:
+        raise ValueError(
+            f"the data have other demonstrations than when {str(logdir)!r} was started ({path} "
+            "lists them); give another --logdir"
+        )
+    with atomic(path) as temporary:
+        temporary.write_text(yaml.safe_dump(to_dict(split), sort_keys=False))
+
+
+def load_split(logdir) -> Split:
+    """Reads ``split.yaml``.
+
+    Raises:
+        FileNotFoundError: the run has not learned from data alone.
+        ValueError: the file is damaged.
+    """
+    path = pathlib.Path(logdir) / SPLIT
+    try:
+        return from_dict(Split, yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or from another version: {error}") from error
 
 
 def is_imitation(logdir) -> bool:

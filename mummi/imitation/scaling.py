@@ -1,4 +1,4 @@
-"""From the numbers of data to those that are learned from, and back: limits of actions and depth.
+"""From the numbers of data to those that are learned from, and back: actions, depth, pictures.
 
 They are kept in the folder of a run, ``scaling.yaml``, as whoever acts speaks the data's language:
 values come and actions go in the units of the data.
@@ -14,14 +14,18 @@ from numpy.typing import ArrayLike
 
 from mummi.imitation.demonstrations import Demonstration
 from mummi.imitation.demonstrations.reading import DepthUnit
+from mummi.imitation.pictures import Picture, resize
 from mummi.modality import Modality
 from mummi.runs.files import atomic
+from mummi.runs.record import from_dict, to_dict
 
 FILE = "scaling.yaml"
 SLACK = 1e-3
 """How far beyond [-1, 1] actions may be that count as within."""
 BUFFER = 0.9
 """Least value of a depth buffer, whose values crowd below 1."""
+CONSTANT = 1e-6
+"""Standard deviation below which a number never varies."""
 METRES = 100.0
 """Largest depth that is taken for metres; larger numbers are millimetres."""
 
@@ -42,18 +46,30 @@ class Depth:
 
 
 @dataclasses.dataclass(frozen=True)
+class Standard:
+    """Mean and standard deviation of each number of a vector, which become 0 and 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Scaling:
-    """Maps of actions and depth into what is learned from; by default all stay as they are.
+    """Maps of the data into what is learned from; by default all stays as it is.
 
     Attributes:
         low: for each dimension the action that becomes -1; empty where actions stay.
         high: the one that becomes 1.
         depth: by sensor; one that is not named stays.
+        pictures: by sensor, of images and depth that change their size.
+        vectors: by sensor, of those that are standardised.
     """
 
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     depth: Mapping[str, Depth] = dataclasses.field(default_factory=dict)
+    pictures: Mapping[str, Picture] = dataclasses.field(default_factory=dict)
+    vectors: Mapping[str, Standard] = dataclasses.field(default_factory=dict)
 
     def learned(self, actions: np.ndarray) -> np.ndarray:
         """Actions [..., A] of the data as those that are learned, float32."""
@@ -70,16 +86,38 @@ class Scaling:
         return (low + (np.asarray(actions, np.float64) + 1) / 2 * (high - low)).astype(np.float32)
 
     def seen(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Values by sensor as they are learned from: depth in [0, 1], all others as they are.
+        """Values by sensor [*lead, *shape] as they are learned from.
 
-        What is not finite stays so.
+        Depth is in [0, 1], pictures and vectors as ``pictures`` and ``vectors`` say, all others as
+        they are. What is not finite stays so.
         """
         found = dict(values)
+        for name, picture in self.pictures.items():
+            if name in found:
+                found[name] = resize(found[name], picture.learned)
+        for name, vector in self.vectors.items():
+            if name in found:
+                standard = (np.asarray(found[name]) - np.array(vector.mean)) / np.array(vector.std)
+                found[name] = standard.astype(np.float32)
         for name, depth in self.depth.items():
             if name in found:
                 share = (np.asarray(found[name]) - depth.near) / (depth.far - depth.near)
                 found[name] = np.clip(share, 0, 1).astype(np.float32)
         return found
+
+    def given(self, modalities: Sequence[Modality]) -> tuple[Modality, ...]:
+        """Sensors that are learned from, with the shapes that they have in the data."""
+        return self._reshaped(modalities, {n: p.given for n, p in self.pictures.items()})
+
+    def reduced(self, modalities: Sequence[Modality]) -> tuple[Modality, ...]:
+        """The inverse of ``given``."""
+        return self._reshaped(modalities, {n: p.learned for n, p in self.pictures.items()})
+
+    def _reshaped(self, modalities, sizes):
+        return tuple(
+            dataclasses.replace(m, shape=(*sizes.get(m.name, m.shape[:-1]), m.shape[-1]))
+            for m in modalities
+        )
 
     def demonstration(self, recorded: Demonstration) -> Demonstration:
         """A demonstration of the data as it is learned from."""
@@ -89,6 +127,10 @@ class Scaling:
             actions=self.learned(recorded.actions),
             executed=None if executed is None else self.learned(executed),
         )
+
+
+KINDS = {"depth": Depth, "pictures": Picture, "vectors": Standard}
+"""What ``Scaling`` has by sensor."""
 
 
 def find(
@@ -120,6 +162,25 @@ def find(
     still = high == low
     low, high = np.where(still, low - 1, low), np.where(still, high + 1, high)
     return Scaling(tuple(low.tolist()), tuple(high.tolist()), depth)
+
+
+def standards(
+    demonstrations: Sequence[Demonstration], modalities: Sequence[Modality]
+) -> dict[str, Standard]:
+    """Mean and standard deviation of each vector where it delivered.
+
+    A number that never varies keeps its unit, and a vector that never delivered is not named.
+    """
+    found = {}
+    for m in modalities:
+        if m.kind != "vector":
+            continue
+        rows = np.concatenate([d.values[m.name][d.availability(m.name)] for d in demonstrations])
+        if len(rows):
+            mean, std = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
+            std = np.where(std < CONSTANT, 1.0, std)
+            found[m.name] = Standard(tuple(mean.tolist()), tuple(std.tolist()))
+    return found
 
 
 def exceeds(low: ArrayLike, high: ArrayLike) -> bool:
@@ -205,7 +266,7 @@ def require_within(demonstrations: Sequence[Demonstration], scaling: Scaling, so
 
 
 def describe(scaling: Scaling) -> list[str]:
-    """What is changed, a line for actions and one for each depth sensor; none if nothing is."""
+    """What is changed: a line for actions and one for each camera; none if nothing is."""
     lines = []
     if scaling.low:
         limits = zip(scaling.low, scaling.high, strict=True)
@@ -217,6 +278,9 @@ def describe(scaling: Scaling) -> list[str]:
             f"depth {name!r} is {what}, scaled from [{depth.near:.4g}, {depth.far:.4g}] to [0, 1], "
             "also when acting"
         )
+    for name, p in scaling.pictures.items():
+        given, learned = (f"{height}×{width}" for height, width in (p.given, p.learned))
+        lines.append(f"pictures {name!r} are resized from {given} to {learned}, also when acting")
     return lines
 
 
@@ -232,7 +296,9 @@ def save(logdir, scaling: Scaling) -> None:
             f"were {before}; give another --logdir"
         )
     content = {"low": list(scaling.low), "high": list(scaling.high)}
-    content["depth"] = {name: vars(depth) for name, depth in scaling.depth.items()}
+    for kind in KINDS:
+        entries = getattr(scaling, kind).items()
+        content[kind] = {name: to_dict(entry) for name, entry in entries}
     with atomic(pathlib.Path(logdir) / FILE) as temporary:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False))
 
@@ -249,12 +315,12 @@ def load(logdir) -> Scaling:
     try:
         content = yaml.safe_load(path.read_text())
         low, high = (tuple(float(x) for x in content[name]) for name in ("low", "high"))
-        depth = {
-            str(name): Depth(str(d["unit"]), float(d["near"]), float(d["far"]))
-            for name, d in content["depth"].items()
+        sensors = {
+            name: {str(n): from_dict(kind, entry) for n, entry in content.get(name, {}).items()}
+            for name, kind in KINDS.items()
         }
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error
     if len(low) != len(high) or not all(a < b for a, b in zip(low, high, strict=False)):
         raise ValueError(f"{path} is damaged: its limits are {low} and {high}")
-    return Scaling(low, high, depth)
+    return Scaling(low, high, **sensors)

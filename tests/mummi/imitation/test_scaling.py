@@ -1,5 +1,7 @@
 """Actions beyond [-1, 1] and depth in any unit: scaled for learning, undone when acting."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,8 @@ from hypothesis.extra import numpy as arrays
 
 from mummi.imitation import scaling
 from mummi.imitation.demonstrations import Demonstration
-from mummi.imitation.scaling import Depth, Scaling
+from mummi.imitation.pictures import Picture, picture_sizes
+from mummi.imitation.scaling import Depth, Scaling, Standard
 from mummi.modality import Modality
 
 DEPTH = Modality("depth", "depth", (2, 2, 1))
@@ -150,3 +153,55 @@ def test_a_world_model_that_is_taken_must_know_such_actions():
     scaling.require_within(data, known, "run")
     with pytest.raises(ValueError, match=r"dimension 1 of the actions goes .* learned -4 to 8"):
         scaling.require_within([demonstration([[0, 9]])], known, "run")
+
+
+CAMERA = Modality("camera", "image", (8, 6, 3))
+
+
+def test_pictures_have_the_size_of_the_data_outside_and_their_own_inside():
+    sensors = (CAMERA, dataclasses.replace(DEPTH, shape=(4, 8, 1)), ARM)
+    pictures = picture_sizes(sensors, 4)
+    assert pictures == {"camera": Picture((8, 6), (5, 4))}
+    scale = Scaling(pictures=pictures)
+    inside = scale.reduced(sensors)
+    assert [m.shape for m in inside] == [(5, 4, 3), (4, 8, 1), (3,)]
+    assert scale.given(inside) == sensors
+    values = {"camera": np.full((2, 8, 6, 3), 9, np.uint8), "arm": np.ones((2, 3), np.float32)}
+    seen = scale.seen(values)
+    assert seen["camera"].shape == (2, 5, 4, 3) and (seen["camera"] == 9).all()
+    assert seen["arm"] is values["arm"]
+    assert scaling.describe(scale)[0].startswith("pictures 'camera' are resized from 8×6 to 5×4")
+
+
+def test_vectors_are_standardised_by_what_delivered():
+    random = np.random.default_rng(0)
+    demos = []
+    for steps in (5, 9):
+        arm = random.normal(3, 40, (steps, 3)).astype(np.float32)
+        arm[:, 2] = 7
+        available = {"arm": random.random(steps) < 0.6}
+        arm[~available["arm"]] = 1e6
+        made = demonstration(np.zeros((steps, 1)), available=available)
+        demos.append(made._replace(values={"arm": arm}))
+    found = scaling.standards(demos, (ARM, DEPTH))
+    rows = np.concatenate([d.values["arm"][d.available["arm"]] for d in demos]).astype(float)
+    seen = Scaling(vectors=found).seen({"arm": rows})["arm"]
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(seen[:, :2].mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(seen[:, :2].std(0), 1, atol=1e-6)
+    assert (seen[:, 2] == 0).all()
+    nowhere = [d._replace(available={"arm": np.zeros(len(d.actions), bool)}) for d in demos]
+    assert scaling.standards(nowhere, (ARM,)) == {}
+
+
+def test_sizes_and_standards_are_kept_with_the_run(tmp_path):
+    scale = Scaling(
+        pictures={"camera": Picture((480, 640), (64, 85))},
+        vectors={"arm": Standard((1.5, 0.0), (2.0, 1.0))},
+    )
+    scaling.save(tmp_path, scale)
+    assert scaling.load(tmp_path) == scale
+    text = (tmp_path / scaling.FILE).read_text().replace("- 2.0", "- two")
+    (tmp_path / scaling.FILE).write_text(text)
+    with pytest.raises(ValueError, match=r"scaling.yaml is damaged.*'std'"):
+        scaling.load(tmp_path)
