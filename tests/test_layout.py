@@ -51,6 +51,7 @@ ROOMS = {
     "envs.episodes": "",
     "envs.custom": "envs.base mummi.modality mummi.runs.names",
     "envs.gymnasium": "envs.base envs.custom envs.episodes mummi.modality mummi.runs.names",
+    "envs.recorded": "envs.rendering mummi.modality mummi.runs.names",
     "envs.dummy": "envs.base envs.episodes mummi.modality",
     "envs.toy_world": "envs.base envs.episodes mummi.modality",
     "envs.failures": "envs.base envs.episodes mummi.modality mummi.runs.names",

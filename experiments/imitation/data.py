@@ -81,8 +81,8 @@ def require_unit(path: str, found: Scaling, config: Config) -> None:
     if found.pictures:
         told = scaling.describe(Scaling(pictures=found.pictures))[0]
         raise ValueError(
-            f"{path}: {told}, but task {config.task!r} shows them as they are: leave --task out, or "
-            "take another world model"
+            f"{path}: {told}, but task {config.task!r} shows them as they are: leave --task out, "
+            "or take another world model"
         )
     if found.depth:
         told = scaling.describe(Scaling(depth=found.depth))[0]

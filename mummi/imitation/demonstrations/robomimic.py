@@ -33,8 +33,8 @@ class Demonstrations(Hdf5Demonstrations):
             return super()._no_observations(demo)
         return self._groups.error(
             *(demo, self.observed, "is missing: this is a raw recording of states and actions"),
-            "a group of observations, which robomimic's dataset_states_to_obs.py renders from the "
-            "states",
+            f"a group of observations, which python -m experiments.render --data {self._path} "
+            "--out images.hdf5 renders from the states of robosuite",
         )
 
 

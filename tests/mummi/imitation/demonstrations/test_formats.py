@@ -160,7 +160,9 @@ def test_one_action_a_step_may_lack_its_axis(tmp_path):
 
 def test_raw_recordings_are_refused_with_what_renders_them(tmp_path):
     path = layouts.robosuite_raw(tmp_path / "raw.hdf5")
-    said = "raw.hdf5: data/demo_1/obs is missing: .* raw recording .*dataset_states_to_obs.py"
+    said = (
+        "raw.hdf5: data/demo_1/obs is missing: .* raw .*experiments.render --data .*raw.hdf5 --out"
+    )
     with pytest.raises(ValueError, match=said):
         open_data(path)
 
