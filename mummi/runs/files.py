@@ -30,7 +30,8 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say whose file it was
+        if error.errno is not None and not error.filename:
+            error.filename = str(path)  # a full disk does not say whose file it was
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -110,7 +110,11 @@ def test_help_explains_the_options_of_the_task(capsys):
             "--env.lenth",
             "of task 'dummy' (its options are length); did you mean 'length'?",
         ),
-        ("walker_walk", "--env.horizon", "'horizon' of task 'walker_walk' (its options are none)"),
+        (
+            "walker_walk",
+            "--env.horizon",
+            "of task 'walker_walk' (its options are sensors)",
+        ),
         ("table_wiping", "--env.ranges.colors", "--env.ranges.colours"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from PIL import Image
 
 from experiments import diagnose
@@ -15,9 +16,16 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, quick_compile):
-    """Two runs, evaluated while they trained."""
+    """Two runs, evaluated while they trained.
+
+    The vector holds numbers so large that an untrained actor always does the same where it sees
+    it: without a sensor that comes and goes all rewards would be one, and none could be explained.
+    """
     folder = tmp_path_factory.mktemp("diagnosed")
+    script = {"rule": "flicker", "modality": "vector", "probability": 0.5}
+    (folder / "script.yaml").write_text(yaml.safe_dump({"name": "flicker", "rules": [script]}))
     more = ("--evaluate-every", "200", "--evaluate-episodes", "1")
+    more += ("--missing", str(folder / "script.yaml"))
     for seed in ("0", "1"):
         tiny.run(folder / f"run-{seed}", "--seed", seed, *more)
     return folder
@@ -27,7 +35,8 @@ def test_runs_are_diagnosed_side_by_side(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     folders = [str(runs / f"run-{seed}") for seed in (0, 1)]
     out = tmp_path / "new" / "two.png"
-    diagnose.main(["--logdir", *folders, "--episodes", "2", "--out", str(out)])
+    missing = ("--missing", str(runs / "script.yaml"))
+    diagnose.main(["--logdir", *folders, "--episodes", "2", *missing, "--out", str(out)])
     said = capsys.readouterr().out
     for words in ("run-0", "run-1", "step 400", "reward R², 7 ahead", "CPU, behavior, %"):
         assert words in said

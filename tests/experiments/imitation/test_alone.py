@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from envs.libero import instruction
 from experiments.imitation import alone
 from mummi.config import NO_SIMULATOR
 from mummi.imitation import record, scaling
@@ -121,7 +122,7 @@ def test_several_instructions_are_a_sensor(path, monkeypatch):
         told.extend(sentences)
         return np.array([[len(sentence), 1.0] for sentence in sentences], np.float32)
 
-    monkeypatch.setattr("envs.libero.instruction.embed", embed)
+    monkeypatch.setattr(instruction, "embed", embed)
     with h5py.File(path, "a") as file:
         for number in range(foreign.EPISODES):
             file[f"data/demo_{number}"].attrs["instruction"] = "push"
