@@ -19,6 +19,10 @@ VIDEOS = (
 )
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 CLIP_SECONDS = 8
+LONGEST = 24 * 3600
+"""Seconds that a video may last; damaged ones say that they last for years."""
+LOST = 0.5
+"""Seconds by which a video may end before it says; one that lacks more is truncated."""
 MAX_FRAMES = 600
 CACHE_BYTES = 128 * 2**20
 _EVALUATION_SHARE = 0.2
@@ -56,7 +60,7 @@ class Footage:
     """
 
     def __init__(self, source: str, size: int, episodes: Episodes, training: bool):
-        self._size, self._episodes = size, episodes
+        self._source, self._size, self._episodes = source, size, episodes
         self._clips = _split(_files(pathlib.Path(source)), training)
         self._cache: collections.OrderedDict[Clip, np.ndarray] = collections.OrderedDict()
         self._frames = np.zeros((1, size, size, 3), np.uint8)
@@ -82,7 +86,7 @@ class Footage:
                 continue
             self._time = int(random.integers(len(self._frames)))
             return
-        raise RuntimeError("every background clip has become unreadable")
+        raise RuntimeError(f"every clip of background {self._source!r} has become unreadable")
 
     def frame(self) -> np.ndarray:
         there_and_back = max(1, 2 * len(self._frames) - 2)
@@ -149,15 +153,21 @@ def _cut(path: pathlib.Path, start: float = 0, stop: float = 1) -> list[Clip]:
 
 def _seconds(path: pathlib.Path) -> float:
     """Length of a video, seconds; 0 where the file does not say."""
-    with av.open(str(path)) as container:
-        return (container.duration or 0) / av.time_base
+    with _opened(path) as container:
+        seconds = _length(container)
+    if not 0 <= seconds <= LONGEST:
+        raise ValueError(
+            f"background {str(path)!r} says that it lasts {seconds:.3g} s, which is not from 0 to "
+            f"{LONGEST}: it is damaged, or must be cut"
+        )
+    return seconds
 
 
 def _decode(clip: Clip, size: int, most: int) -> np.ndarray:
     """Frames of a clip, at most ``most``, [T, size, size, 3] uint8, T at least 1."""
-    frames = []
+    frames, end = [], 0.0
     try:
-        with av.open(str(clip.path)) as container:
+        with _opened(clip.path) as container:
             stream = container.streams.video[0]
             origin = (container.start_time or 0) / av.time_base
             if clip.start:
@@ -167,8 +177,11 @@ def _decode(clip: Clip, size: int, most: int) -> np.ndarray:
                 time = clip.start if frame.time is None else frame.time - origin
                 if time >= clip.stop or len(frames) == most:
                     break
+                end = time + float((frame.duration or 0) * (frame.time_base or 0))
                 if time >= clip.start:
                     frames.append(_cover(frame, size))
+            else:
+                _warn_of_lost(clip, end, _length(container))
     except (av.FFmpegError, IndexError, OSError) as error:
         raise ValueError(f"cannot read background {str(clip.path)!r}: {error}") from error
     if not frames:
@@ -176,6 +189,31 @@ def _decode(clip: Clip, size: int, most: int) -> np.ndarray:
             f"background {str(clip.path)!r} has no frame from {clip.start:.1f} to {clip.stop:.1f} s"
         )
     return np.stack(frames)
+
+
+def _warn_of_lost(clip: Clip, end: float, length: float) -> None:
+    """Warns of a video that is shown until ``end``, before the clip and the video are over."""
+    if end + LOST < min(clip.stop, length):
+        warnings.warn(
+            f"background {str(clip.path)!r} is truncated: it ends at {end:.1f} of {length:.1f} s; "
+            "what is there is played",
+            stacklevel=5,
+        )
+
+
+def _length(container: av.container.InputContainer) -> float:
+    """How long a video says that it is, seconds; 0 where it does not."""
+    stream = container.streams.video[0]
+    if stream.frames and stream.average_rate:  # of what is lost, too
+        return float(stream.frames / stream.average_rate)
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / av.time_base
+
+
+def _opened(path: pathlib.Path) -> av.container.InputContainer:
+    """A file of moving or still pictures; what it says of itself may be no text."""
+    return av.open(str(path), metadata_errors="replace")
 
 
 def _cover(frame: av.VideoFrame, size: int) -> np.ndarray:

@@ -174,6 +174,37 @@ def test_an_unreadable_file_is_refused_by_name(folder, name, content):
         make_background(str(folder), SIZE, 0, True)
 
 
+def test_a_film_whose_texts_are_none_plays_all_the_same(tmp_path):
+    path = tmp_path / "film.mp4"
+    iio.imwrite(path, np.zeros((50, 32, 32, 3), np.uint8), fps=25, codec="libx264")
+    content = path.read_bytes()
+    assert content.count(b"VideoHandler") == 1
+    path.write_bytes(content.replace(b"VideoHandler", b"\xffideoHandler"))
+    assert clip(make_background(str(path), 8, 0, True)).shape == (20, 8, 8, 3)
+
+
+def test_a_film_that_lasts_for_years_is_refused_at_once(tmp_path):
+    path = tmp_path / "film.avi"
+    iio.imwrite(path, np.zeros((50, 32, 32, 3), np.uint8), fps=25, codec="libx264")
+    content = bytearray(path.read_bytes())
+    # dwScale and dwRate of the stream's header: a frame takes 10,000 s.
+    at = content.index(b"strh") + 28
+    content[at : at + 8] = (10_000).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"film.avi' says that it lasts .* s, which is not"):
+        make_background(str(path), 8, 0, True)
+
+
+def test_a_truncated_film_plays_what_is_there_with_a_warning(tmp_path):
+    path, random = tmp_path / "film.avi", np.random.default_rng(0)
+    film = random.integers(0, 256, (100, 32, 32, 3), np.uint8)
+    iio.imwrite(path, film, fps=25, codec="libx264")
+    assert clip(make_background(str(path), 8, 0, True)).any()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"film.avi' is truncated: it ends at .* of 4.0 s"):
+        assert clip(make_background(str(path), 8, 0, True)).any()
+
+
 def test_a_source_with_nothing_in_it_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"no file that ends in \.mp4"):
         make_background(str(tmp_path), SIZE, 0, True)
