@@ -115,6 +115,7 @@ class Info:
         data_path: template of the files of frames.
         video_path: template of the videos.
         total_episodes: how many there are.
+        total_tasks: how many sentences there are; 0 where it is not said.
         splits: ranges of episodes by name, ``{"train": "0:50"}``.
         robot_type: what the robot is called, or None.
         chunks_size: files in a chunk.
@@ -127,6 +128,7 @@ class Info:
     data_path: str
     video_path: str
     total_episodes: int
+    total_tasks: int
     splits: Mapping[str, str]
     robot_type: str | None
     chunks_size: int
@@ -185,13 +187,14 @@ def read_info(root: pathlib.Path) -> Info:
             data_path=raw.get("data_path", DATA),
             video_path=raw.get("video_path") or VIDEO,
             total_episodes=int(raw["total_episodes"]),
+            total_tasks=int(raw.get("total_tasks") or 0),
             splits=raw.get("splits") or {},
             robot_type=raw.get("robot_type"),
             chunks_size=int(raw.get("chunks_size", 1000)),
             data_files_size_in_mb=float(raw.get("data_files_size_in_mb", 100)),
             video_files_size_in_mb=float(raw.get("video_files_size_in_mb", 200)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(
             f"{path}: {error!r}; it needs fps, total_episodes, and features with dtype and shape"
         ) from error

@@ -62,7 +62,7 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
         self.modalities = tuple(self._modality(n, key) for n, key in self._sources.items())
         shapes = [self._feature(key).shape for key in _FRAME]
         self.action_size = int(np.prod(shapes[0]))
-        self._sentences = tables.read_tasks(self._root)
+        self._sentences = tables.read_tasks(self._root, info.total_tasks)
         own = self._root / layout.OWN
         self._own = layout.read_json(own) if own.exists() else None
         self.attributes: dict[str, Any] = {
@@ -88,7 +88,7 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
         if "next.reward" in features:
             rewards = self._scalars(self._finite, frames, "next.reward", where)
         if "next.done" in features:
-            dones = self._scalars(self._numbers, frames, "next.done", where) != 0
+            dones = self._scalars(self._finite, frames, "next.done", where) != 0
         attributes = self._told(row, frames, where)
         if sentences := self._instructions(frames, where):
             attributes[INSTRUCTION] = "; ".join(sentences)
@@ -148,7 +148,8 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
         total = self._info.total_episodes
         # What a writer that was stopped left behind is not counted in info.json yet.
         rows = [row for row in rows if row["episode_index"] < total]
-        if [row["episode_index"] for row in rows] != list(range(total)) or not total:
+        numbered = len(rows) == total and all(r["episode_index"] == n for n, r in enumerate(rows))
+        if not numbered or not total:
             raise ValueError(
                 f"{self._root}: meta/episodes lists {len(rows)} of the {total} episodes that "
                 f"{layout.INFO} counts; it needs at least one, and each once: fetch the dataset "
@@ -202,7 +203,7 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
         """What is said of an episode, without its instruction."""
         attributes = json.loads(row.get(layout.ATTRIBUTES, "{}"))
         if "next.success" in self._info.features and "success" not in attributes:
-            attributes["success"] = bool(self._numbers(frames, "next.success", where).any())
+            attributes["success"] = bool(self._finite(frames, "next.success", where).any())
         return attributes
 
     def _frames(self, row: Mapping[str, Any]) -> tuple[pa.Table, str]:
@@ -237,7 +238,7 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
             value, there = self._stored(feature, m, row, frames, where)
             told = layout.AVAILABLE + self._names[m.name]
             if told in self._info.features:
-                there &= self._scalars(self._numbers, frames, told, where) != 0
+                there &= self._scalars(self._finite, frames, told, where) != 0
             finite = is_finite(m, value)
             if (silent := there & ~finite).any():
                 broken.append(f"{m.name!r} at {silent.sum()} of {len(there)} steps")

@@ -115,14 +115,18 @@ def pictures(
     return values, there
 
 
-def read_tasks(root: pathlib.Path) -> dict[int, str]:
-    """The sentences of ``meta/tasks.parquet`` by their ``task_index``; none without the file.
+def read_tasks(root: pathlib.Path, total: int = 0) -> dict[int, str]:
+    """The sentences of ``meta/tasks.parquet`` by their ``task_index``.
+
+    Args:
+        root: folder of the dataset.
+        total: how many there are, by ``meta/info.json``; the file may be missing where it is 0.
 
     Raises:
-        ValueError: the file is damaged or lacks a column.
+        ValueError: the file is missing or damaged, or lacks a column, an index or a sentence.
     """
     path = root / TASKS
-    if not path.exists():
+    if not path.exists() and not total:
         return {}
     table = read_table(path)
     # pandas names the column of an index that has no name itself.
@@ -131,8 +135,13 @@ def read_tasks(root: pathlib.Path) -> dict[int, str]:
         raise ValueError(
             f"{path} has columns {', '.join(table.column_names)}; it needs task and task_index"
         )
-    pairs = zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True)
-    return {int(index): str(sentence) for index, sentence in pairs}
+    indices, sentences = (table[name].to_pylist() for name in ("task_index", names[0]))
+    if not all(isinstance(i, int) for i in indices) or None in sentences or len(indices) < total:
+        raise ValueError(
+            f"{path} has gaps: it needs a whole number and a sentence in each row, and {total} of "
+            "them by meta/info.json; fetch it again"
+        )
+    return {index: str(sentence) for index, sentence in zip(indices, sentences, strict=True)}
 
 
 def _is_list(kind: pa.DataType) -> bool:

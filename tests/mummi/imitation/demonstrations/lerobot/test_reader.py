@@ -433,6 +433,28 @@ def test_a_missing_column_of_episodes_or_tasks_is_named(own):
 
 
 @pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.unlink(),
+        lambda path: edit_table(path, lambda t: t.slice(0, 1)),
+        lambda path: edit_table(path, lambda t: t.set_column(0, "task_index", pa.array([0, None]))),
+    ],
+)
+def test_sentences_that_the_dataset_counts_and_lacks_are_missed(own, spoil):
+    spoil(own / "meta/tasks.parquet")
+    with pytest.raises(ValueError, match=r"tasks.parquet (is missing|has gaps).*; ?fetch|fetch it"):
+        LeRobotDemonstrations(own)
+
+
+@pytest.mark.parametrize("total", [1e300, "many", None])
+def test_a_count_of_episodes_that_is_none_is_refused(own, total):
+    info = json.loads((own / "meta/info.json").read_text())
+    (own / "meta/info.json").write_text(json.dumps(info | {"total_episodes": total}))
+    with pytest.raises(ValueError, match=str(own)):
+        LeRobotDemonstrations(own)
+
+
+@pytest.mark.parametrize(
     ("values", "said"),
     [
         ([None, 4], "'length' has gaps; fetch it"),
@@ -478,6 +500,8 @@ def test_lengths_and_orders_that_disagree_are_refused(own, edit, said):
         ("observation.state", [[1.0] * 4] * 8, "'observation.state' has 32 numbers in 8 frames"),
         ("observation.state", [[1.0] * 2, [1.0] * 4] * 4, "has 24 numbers in 8 frames"),
         ("next.reward", [np.inf] * 8, "'next.reward' is NaN or infinite at frame 0"),
+        ("next.reward", [None] * 8, "'next.reward' is NaN or infinite at frame 0"),
+        ("next.done", [None] * 8, "'next.done' is NaN or infinite at frame 0"),
         ("task_index", [5] * 8, r"task_index 5 is not in meta/tasks.parquet, which has 0, 1"),
     ],
 )
