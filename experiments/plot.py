@@ -1,7 +1,6 @@
 """Draws runs: python -m experiments.plot --runs D1 D2 … --out curves.png."""
 
 import dataclasses
-import json
 import pathlib
 from typing import Literal
 
@@ -11,6 +10,7 @@ import tyro
 
 from experiments.command_line import explain
 from experiments.evaluation.result import mean_interval
+from experiments.evaluation.saved import entries
 from experiments.report import scores
 from experiments.report.paper_results import TABLE_1
 from mummi.config import METHODS
@@ -91,7 +91,7 @@ UNTRAINED = {"random": ("random policy", ":"), "expert": ("scripted expert", "-.
 def untrained_return(logdir: pathlib.Path, policy: str) -> float | None:
     """Mean return of the ``random`` or ``expert`` policy, where ``evaluate`` measured it."""
     path = logdir / "eval" / f"{UNTRAINED[policy][0].replace(' ', '-')}.json"
-    return json.loads(path.read_text())["mean"] if path.is_file() else None
+    return entries(path, "mean")[0] if path.is_file() else None
 
 
 def color(method: str) -> str:

@@ -180,8 +180,13 @@ class Result:
 
         Raises:
             KeyError: the file says nothing of single episodes.
+            TypeError, ValueError: it is damaged.
         """
         names = ("numbers", "returns", "lengths", "missing_of_each", "info_of_each")
         columns = [content[name] for name in names]
         columns.append(content.get("trust_of_each", [{}] * len(columns[0])))
-        return cls(tuple(Played(*row) for row in zip(*columns, strict=True)))
+        kinds = (int, float, int, float, dict, dict)
+        rows = zip(*columns, strict=True)
+        return cls(
+            tuple(Played(*(kind(x) for kind, x in zip(kinds, row, strict=True))) for row in rows)
+        )

@@ -18,17 +18,42 @@ from experiments.evaluation.rollout import write_json
 
 
 def load(path: pathlib.Path) -> dict:
-    """What a file says; nothing where there is none or it is damaged."""
+    """What a file says; nothing where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, "it holds no mapping")
+    return content
+
+
+def entries(path: pathlib.Path, *names: str) -> list[float]:
+    """Numbers that a file says, by their names.
+
+    Raises:
+        ValueError: it is damaged or lacks one.
+    """
+    content = load(path)
+    try:
+        return [float(content[name]) for name in names]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, repr(error)) from error
 
 
 def holds(path: pathlib.Path, content: dict, numbers: Iterable[int]) -> bool:
     """Whether a file says all of ``content`` and has the episodes ``numbers``."""
-    held = load(path)
-    return set(numbers) <= set(held.get("numbers", ())) and content.items() <= held.items()
+    try:
+        held = load(path)
+        return set(numbers) <= set(held.get("numbers", ())) and content.items() <= held.items()
+    except (TypeError, ValueError):  # the evaluation tells how it is damaged
+        return False
 
 
 class Files:
@@ -56,9 +81,9 @@ class Files:
         """The episodes that a condition's file has of this very evaluation.
 
         Raises:
-            ValueError: it has what this evaluation would replace: the same checkpoint under another
-                seed, background or script, or episodes without numbers; or it is of another
-                checkpoint whose place is taken.
+            ValueError: it is damaged, or has what this evaluation would replace: that checkpoint
+                under another seed, background or script, or episodes without numbers; or it is of
+                another checkpoint whose place is taken.
         """
         path, content = self.path(row), row.content(self._common)
         held = load(path)
@@ -83,7 +108,7 @@ class Files:
                 f"{path} is of this checkpoint and has {'; '.join(has)}; name another folder with "
                 "--out, or remove the file"
             )
-        return Result.from_dict(held)
+        return _result(path, held)
 
     def save(self, row: Condition, result: Result, **more) -> Result:
         """Adds episodes to a condition's file; returns all that it has then.
@@ -125,12 +150,12 @@ class Files:
             control = load(self._folder / f"{CONTROL}.json")
             if not _numbered(control, self._common):
                 return found
-            returns = Result.from_dict(control).by_number
+            returns = _result(self._folder / f"{CONTROL}.json", control).by_number
             for path in sorted(self._folder.glob("*.json")):
                 content = load(path)
                 if path.stem == CONTROL or not _numbered(content, shared):
                     continue
-                difference = paired_difference(returns, Result.from_dict(content).by_number)
+                difference = paired_difference(returns, _result(path, content).by_number)
                 if difference:
                     found[path.stem] = difference
                     if content.get("difference") != _written(difference):
@@ -150,6 +175,18 @@ class Files:
             yield
         finally:
             os.close(folder)
+
+
+def _result(path: pathlib.Path, content: dict) -> Result:
+    """The episodes that a file tells of."""
+    try:
+        return Result.from_dict(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, repr(error)) from error
+
+
+def _damaged(path: pathlib.Path, error: object) -> ValueError:
+    return ValueError(f"{path} is damaged ({error}); remove it and evaluate the run again")
 
 
 def _numbered(content: dict, shared: dict) -> bool:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -10,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from experiments.evaluation import saved
 from experiments.evaluation.conditions import condition_name, variant
 from mummi.config import Config
 from mummi.imitation.heads.head import HEADS
@@ -164,24 +164,23 @@ def find(folders: Iterable[str], heads: bool = False) -> list[Trained]:
 
 def _scores(folder: pathlib.Path) -> Iterator[Score]:
     for path in sorted((folder / "eval").glob("*.json")):
+        content = saved.load(path)
         try:
-            content = json.loads(path.read_text())
-            yield Score(
-                seed=content["evaluation_seed"],
-                step=content["step"],
-                background=content["background"],
-                script=content["script"],
-                dropped=tuple(content["dropped"]),
-                policy=policy if (policy := content["method"]) in ("random", "expert") else "agent",
-                missing=content["missing"],
-                returns=tuple(content["returns"]),
-                last=content.get("last", {}),
-                measures=content.get("measures", {}),
-                by_task=content.get("by_task", {}),
-                trust=content.get("trust", False),
-                as_zeros=content.get("missing_as_zeros", False),
-                numbers=tuple(content.get("numbers", ())),
-            )
+            method = content["method"]
+            entries = {name: content[name] for name in ("step", "background", "script", "dropped")}
+            entries |= {
+                "seed": content["evaluation_seed"],
+                "policy": method if method in ("random", "expert") else "agent",
+                "missing": content["missing"],
+                "returns": content["returns"],
+                "last": content.get("last", {}),
+                "measures": content.get("measures", {}),
+                "by_task": content.get("by_task", {}),
+                "trust": content.get("trust", False),
+                "as_zeros": content.get("missing_as_zeros", False),
+                "numbers": content.get("numbers", []),
+            }
+            yield run.from_dict(Score, entries)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is damaged or from another version ({error!r}); evaluate the run again"

@@ -1,6 +1,5 @@
 """Variants of a sweep beside each other: at equal steps, and at equal processor time."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from experiments.evaluation.result import mean_interval
 from experiments.evaluation.rollout import write_json
+from experiments.evaluation.saved import entries
 from experiments.sweeping.jobs import Job
 from mummi.runs.logger import read_metrics
 
@@ -27,9 +27,9 @@ def at_the_end(jobs: Sequence[Job], script: str) -> Scores:
     for job in jobs:
         path = pathlib.Path(job.logdir, "eval", f"{script}.json")
         if path.is_file():
-            content = json.loads(path.read_text())
-            if content["step"] >= job.steps:
-                found[job.seed] = content["mean"]
+            step, mean = entries(path, "step", "mean")
+            if step >= job.steps:
+                found[job.seed] = mean
     return found
 
 
