@@ -110,7 +110,7 @@ def progress(logdir: str) -> tuple[int, float | None, float | None]:
         lines = file.read().split(b"\n")[1 if start else 0 : -1]
     last = {"step": 0}
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(TypeError, ValueError):
             last |= json.loads(line)
     return last["step"], last.get("episode/return"), last.get("steps_per_second")
 

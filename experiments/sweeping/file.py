@@ -8,8 +8,14 @@ import yaml
 
 from mummi.runs.names import closest
 
-GRID = ("tasks", "methods", "seeds", "preset", "episodes")
-"""Keys of a file that are flags of the command."""
+GRID = {
+    "tasks": "a list of names",
+    "methods": "a list of names",
+    "seeds": "a list of whole numbers",
+    "preset": "a name",
+    "episodes": "a count, or FIRST:END",
+}
+"""Keys of a file that are flags of the command, and what they hold."""
 KEYS = ("about", *GRID, "settings", "variants")
 
 
@@ -40,16 +46,16 @@ def read(path: str) -> Sweep:
     """
     try:
         content = yaml.safe_load(pathlib.Path(path).read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no mapping; its keys are {', '.join(KEYS)}")
     for key in content:
         if key not in KEYS:
             raise ValueError(f"{path}: unknown key {key!r}{closest(str(key), KEYS)}")
-    for key in ("tasks", "methods", "seeds"):
-        if key in content and not (isinstance(content[key], list) and content[key]):
-            raise ValueError(f"{path}: {key} is {content[key]!r}; it must be a list")
+    for key in GRID:
+        if key in content and not _fits(key, content[key]):
+            raise ValueError(f"{path}: {key} is {content[key]!r}; it must be {GRID[key]}")
     variants = content.get("variants", {"": {}})
     if not isinstance(variants, dict) or not variants:
         raise ValueError(f"{path}: variants is {variants!r}; it maps names to settings")
@@ -62,6 +68,14 @@ def read(path: str) -> Sweep:
     grid = {key: content[key] for key in GRID if key in content}
     grid |= {key: tuple(grid[key]) for key in ("tasks", "methods", "seeds") if key in grid}
     return Sweep(grid, flags)
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value is of the kind that a key of ``GRID`` holds."""
+    if key in ("tasks", "methods", "seeds"):
+        kind = int if key == "seeds" else str
+        return isinstance(value, list) and bool(value) and all(type(x) is kind for x in value)
+    return type(value) is str or (key == "episodes" and type(value) is int)
 
 
 def _flags(path: str, where: str, settings: Any) -> tuple[str, ...]:

@@ -61,6 +61,10 @@ def test_flags_change_what_a_file_says(tmp_path):
         ("- a", "is no mapping; its keys are about, tasks"),
         ("task: [walker_walk]", "unknown key 'task'; did you mean 'tasks'"),
         ("tasks: walker_walk", "tasks is 'walker_walk'; it must be a list"),
+        ("tasks: [null]", "tasks is [None]; it must be a list of names"),
+        ("seeds: [0.5]", "seeds is [0.5]; it must be a list of whole numbers"),
+        ("preset: [debug]", "preset is ['debug']; it must be a name"),
+        ("episodes: null", "episodes is None; it must be a count, or FIRST:END"),
         ("settings: 3", "settings is 3; it maps names of settings to values"),
         ("variants: [a]", "variants is ['a']; it maps names to settings"),
         ("variants: {a/b: {}}", "a variant is named 'a/b', which names no folder"),
@@ -70,6 +74,13 @@ def test_a_mistake_is_named(tmp_path, text, said):
     with pytest.raises(ValueError) as error:
         read(written(tmp_path, text))
     assert said in str(error.value)
+
+
+def test_what_is_no_text_is_said_to_be_none(tmp_path):
+    path = tmp_path / "screen.yaml"
+    path.write_bytes(b"tasks: [\xff]")
+    with pytest.raises(ValueError, match=r"screen.yaml is no YAML"):
+        read(str(path))
 
 
 def test_a_mistake_in_a_setting_is_found_before_anything_starts(tmp_path, capsys):
