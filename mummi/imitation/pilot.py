@@ -159,10 +159,25 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
     latents = Latents(agent, state.model)
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
-    head.restore(load_episode(path))
+    head.restore(head_arrays(path))
     rate = load_split(logdir).rate if run.config.task == NO_SIMULATOR else None
     pilot = Pilot(latents, head, scaling.load(logdir), rate)
     if trust:
         found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
         pilot = pilot.trusting(found)
     return pilot, meta["step"]
+
+
+def head_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """What the file of a trained head holds.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        return load_episode(path)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); remove it, and the same command of experiments.imitate "
+            "trains the head anew"
+        ) from error

@@ -130,15 +130,21 @@ def read_metrics(logdir: str | os.PathLike) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: when the folder has no ``metrics.jsonl``.
-        ValueError: when a whole line is not JSON, naming the line.
+        ValueError: when a whole line is not JSON, or not as ``Logger`` writes it, naming the line.
     """
     path = Path(logdir) / _METRICS
     rows = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError as error:
             raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+        numbers = isinstance(row, dict) and all(
+            value is None or type(value) in (int, float) for value in row.values()
+        )
+        if not numbers or row.get("step") is None:
+            raise ValueError(f"{path}, line {number} is no mapping of names to numbers with a step")
+        rows.append(row)
     return rows
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from mummi.agent import Agent
+from mummi.data.episode import save_episode
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.latents import Latents, View
-from mummi.imitation.pilot import Pilot
+from mummi.imitation.pilot import Pilot, head_arrays
 from mummi.modality import Modality
 from tests.support.small import ACTION_SIZE, MODALITIES, draw_value, random_like, small_config
 
@@ -69,3 +70,14 @@ def test_a_value_that_is_not_finite_acts_as_a_missing_sensor(pilots, head, modal
     assert np.isfinite(found).all()
     if head == "bc":
         assert not np.allclose(found, flown(pilots[head], values, delivered), atol=1e-6)
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:300], lambda b: b[:150] + b"x" + b[151:], bytes])
+def test_the_damaged_file_of_a_head_is_said_to_be(tmp_path, spoil):
+    path = tmp_path / "head.npz"
+    save_episode(path, {"network/kernel": np.ones((9, 9), np.float32)})
+    assert head_arrays(path)["network/kernel"].sum() == 81
+    content = path.read_bytes()
+    path.write_bytes(spoil(content) if spoil is not bytes else b"")
+    with pytest.raises(ValueError, match=r"head.npz is damaged .*trains the head anew"):
+        head_arrays(path)

@@ -88,6 +88,15 @@ def test_a_broken_line_elsewhere_is_an_error_that_names_it(tmp_path):
         read_metrics(tmp_path)
 
 
+@pytest.mark.parametrize("line", ["[1, 2]", '{"loss": 2}', '{"step": 2, "loss": "x"}', "3"])
+def test_a_line_that_no_logger_writes_is_an_error_that_names_it(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1, "loss": null}}\n{line}\n')
+    with pytest.raises(
+        ValueError, match=r"metrics.jsonl, line 2 is no mapping of names to numbers"
+    ):
+        read_metrics(tmp_path)
+
+
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 47), (2, 100)])
 def test_a_film_plays_with_the_right_frames_size_and_rate(tmp_path, height, width):
     frames = make_frames(9, height, width)
