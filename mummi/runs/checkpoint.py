@@ -1,6 +1,7 @@
 """Checkpoints of a run: parameters, optimiser state and counters, saved whole or not at all."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -13,7 +14,10 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from mummi.runs.files import atomic
+
 _KEEP = 2
+_CHECKSUMS = "checksums.json"
 
 
 class Checkpointer:
@@ -21,7 +25,9 @@ class Checkpointer:
 
     A checkpoint is written under a temporary name and renamed when complete, so whatever moment
     a run is killed at, the last complete one is there. Reading never changes the folder, so
-    another process may evaluate while a run trains.
+    another process may evaluate while a run trains. Checksums of its files are written into it
+    last and compared before it is read: Orbax takes some damage for data, and reading other damage
+    leaves threads behind that fail later.
 
     Args:
         directory: folder of the checkpoints; made by the first ``save``.
@@ -64,6 +70,8 @@ class Checkpointer:
             )
             try:
                 manager.save(step, args=items)
+                if jax.process_index() == 0:
+                    _write_checksums(self._directory / str(step))
             except Exception as error:
                 free = shutil.disk_usage(self._directory).free / 2**20
                 raise OSError(
@@ -101,6 +109,7 @@ class Checkpointer:
         for candidate in sorted(steps, reverse=True) if step is None else [step]:
             path = self._directory / str(candidate)
             try:
+                _require_intact(path)
                 saved = self._read(candidate, "meta", ocp.args.JsonRestore())
                 leaves = {name: tuple(form) for name, form in saved["leaves"].items()}
                 meta = saved["meta"]
@@ -156,6 +165,36 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a checkpoint, by its path in it."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != _CHECKSUMS:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[str(path.relative_to(folder))] = digest
+    return found
+
+
+def _write_checksums(folder: Path) -> None:
+    with atomic(folder / _CHECKSUMS) as temporary:
+        temporary.write_text(json.dumps(_checksums(folder)))
+
+
+def _require_intact(folder: Path) -> None:
+    """Raises a ValueError where a file is not as it was written.
+
+    A checkpoint whose writer was killed before it wrote the checksums is taken as it is.
+    """
+    path = folder / _CHECKSUMS
+    if not path.exists():
+        return
+    expected, found = json.loads(path.read_text()), _checksums(folder)
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise ValueError(f"its file {name} is not as it was written")
 
 
 def _first_line(error: Exception) -> str:

@@ -181,6 +181,33 @@ def test_losing_any_part_of_a_checkpoint_counts_as_damage(tmp_path, part):
         assert checkpoints.restore(one_leaf())[1] == {"at": 1}
 
 
+def test_one_flipped_bit_in_any_file_counts_as_damage(tmp_path):
+    checkpoints = Checkpointer(tmp_path)
+    checkpoints.save(1, make_state(1), {"at": 1})
+    checkpoints.save(2, make_state(2), {"at": 2})
+    files = [path for path in sorted((tmp_path / "2").rglob("*")) if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        content = path.read_bytes()
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        with pytest.warns(UserWarning, match=f"passed over damaged checkpoint {tmp_path}/2"):
+            state, meta = checkpoints.restore(make_state())
+        assert meta == {"at": 1}
+        assert_same(state, make_state(1))
+        path.write_bytes(content)
+    assert checkpoints.restore(make_state())[1] == {"at": 2}
+
+
+def test_a_checkpoint_whose_writer_was_killed_before_its_checksums_is_read(tmp_path):
+    checkpoints = Checkpointer(tmp_path)
+    checkpoints.save(2, make_state(2), {"at": 2})
+    (tmp_path / "2" / "checksums.json").unlink()
+    state, meta = checkpoints.restore(make_state())
+    assert meta == {"at": 2}
+    assert_same(state, make_state(2))
+
+
 def test_nothing_readable_is_a_clear_error(tmp_path):
     checkpoints = Checkpointer(tmp_path)
     for step in (1, 2):
