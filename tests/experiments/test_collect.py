@@ -25,10 +25,14 @@ def require_same(one, other) -> None:
     one, other = load(one), load(other)
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
-        np.testing.assert_array_equal(a.actions, b.actions)
-        np.testing.assert_array_equal(a.rewards, b.rewards)
-        for name in a.values:
-            np.testing.assert_array_equal(a.values[name], b.values[name])
+        require_equal(a, b)
+
+
+def require_equal(one, other) -> None:
+    np.testing.assert_array_equal(one.actions, other.actions)
+    np.testing.assert_array_equal(one.rewards, other.rewards)
+    for name in one.values:
+        np.testing.assert_array_equal(one.values[name], other.values[name])
 
 
 def sensors(path):
@@ -162,26 +166,61 @@ def test_a_draw_of_the_noise_lasts_its_steps_and_the_file_says_so(tmp_path):
         assert "noise_steps" not in demonstrations.attributes["env_args"]
 
 
-def test_a_killed_command_goes_on_as_if_nothing_had_happened(tmp_path):
-    whole, killed = tmp_path / "whole.hdf5", tmp_path / "killed.hdf5"
-    flags = [*DUMMY, "--policy", "random", "--episodes", "60", "--out"]
-    child = tiny.start("experiments.collect", *flags, str(killed))
-    folder = tmp_path / "killed.hdf5.parts"
+def killed_when(condition, *flags: str) -> None:
+    """Starts the command, and kills it as soon as the condition holds or it has ended."""
+    child = tiny.start("experiments.collect", *flags)
     try:
-        while not (folder / "demo_1.hdf5").exists() and child.poll() is None:
-            time.sleep(0.01)
+        while not condition() and child.poll() is None:
+            time.sleep(0.005)
     finally:
         child.kill()
         said, _ = child.communicate()
-    assert (folder / "demo_1.hdf5").exists(), said
-    done = len(list(folder.glob("demo_*.hdf5")))
-    assert 2 <= done < 60 and not killed.exists()
-    more = str(done + 2)
-    flags[-2] = more
-    main([*flags, str(killed)])
-    main([*flags, str(whole)])
-    require_same(whole, killed)
-    assert not folder.exists()
+    assert condition(), said
+
+
+FORMATS = {
+    ("--format", "hdf5"): ("out.hdf5", "out.hdf5.parts", "out.hdf5.tmp"),
+    ("--format", "lerobot", "--images", "png"): (
+        *("out", "out.parts/from_0.hdf5.parts", "out/data/chunk-000"),
+    ),
+}
+"""The output of each format, where its demonstrations are until the end, and what is there when
+these become one."""
+each_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: form[1])
+
+
+@each_format
+def test_a_killed_command_goes_on_as_if_nothing_had_happened(form, tmp_path):
+    out, parts, _ = (tmp_path / name for name in FORMATS[form])
+    flags = [*DUMMY, *form, "--policy", "random", "--out", str(out)]
+    killed_when((parts / "demo_1.hdf5").exists, *flags, "--episodes", "60")
+    done = len(list(parts.glob("demo_*.hdf5")))
+    assert 2 <= done < 60 and not out.exists()
+    require_gone_on(flags, done + 2, out, parts)
+
+
+@pytest.mark.slow
+@each_format
+def test_a_command_that_is_killed_while_it_makes_one_of_the_parts_goes_on(form, tmp_path):
+    out, parts, making = (tmp_path / name for name in FORMATS[form])
+    flags = [*DUMMY, *form, "--policy", "random", "--out", str(out)]
+    killed_when(lambda: making.exists() or out.exists(), *flags, "--episodes", "6")
+    require_gone_on(flags, 8, out, parts)
+
+
+def require_gone_on(flags, episodes: int, out, parts) -> None:
+    """The same command goes on to what it makes where it is not killed, numbers without a gap."""
+    whole = out.with_name("whole" + out.suffix)
+    for path in (out, whole):
+        main([*flags, "--episodes", str(episodes), "--out", str(path)])
+    with open_data(out) as one, open_data(whole) as other:
+        assert one.names == other.names and len(one) == episodes
+        numbers = [int(name.rpartition("_")[2]) for name in one.names]
+        assert numbers == list(range(episodes))
+        assert len({demo.actions.tobytes() for demo in one}) == episodes
+        for a, b in zip(one, other, strict=True):
+            require_equal(a, b)
+    assert not parts.exists()
 
 
 def test_ctrl_c_keeps_whole_episodes_only(tmp_path, monkeypatch):
