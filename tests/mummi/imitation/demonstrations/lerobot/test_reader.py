@@ -500,8 +500,8 @@ def test_lengths_and_orders_that_disagree_are_refused(own, edit, said):
         ("observation.state", [[1.0] * 4] * 8, "'observation.state' has 32 numbers in 8 frames"),
         ("observation.state", [[1.0] * 2, [1.0] * 4] * 4, "has 24 numbers in 8 frames"),
         ("next.reward", [np.inf] * 8, "'next.reward' is NaN or infinite at frame 0"),
-        ("next.reward", [None] * 8, "'next.reward' is NaN or infinite at frame 0"),
-        ("next.done", [None] * 8, "'next.done' is NaN or infinite at frame 0"),
+        ("next.reward", [1.0, None] * 4, "'next.reward' is NaN or infinite at frame 1"),
+        ("next.done", [True, None] * 4, "'next.done' is NaN or infinite at frame 1"),
         ("task_index", [5] * 8, r"task_index 5 is not in meta/tasks.parquet, which has 0, 1"),
     ],
 )
