@@ -70,7 +70,7 @@ ROOMS = {
     "experiments.report": "experiments.evaluation",
     "experiments.serving": "",
     "experiments.sweeping": "experiments.evaluation",
-    "experiments.benchmarks": "experiments.command_line experiments.serving",
+    "experiments.benchmarks": "experiments.command_line experiments.evaluation experiments.serving",
 }
 """Which rooms each room may import, itself aside. One that is the name of a package is its
 ``__init__.py``; what is not listed under ``experiments`` is a command."""

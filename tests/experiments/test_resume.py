@@ -1,5 +1,6 @@
 """A run that is killed, stopped or damaged goes on with the same command and loses little."""
 
+import os
 import random
 import shutil
 import signal
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import train
+from experiments import evaluate, train
 from mummi.agent import Agent, AgentState
 from mummi.data.episode import load_episode, save_episode
 from mummi.data.replay import recorded_step
@@ -115,6 +116,43 @@ def test_a_resumed_run_has_the_parameters_that_were_saved(copy):
     jax.tree.map(np.testing.assert_array_equal, before, after)
     spent = [row["cpu_seconds"] for row in read_metrics(copy) if "cpu_seconds" in row]
     assert spent == sorted(spent) and spent[0] > 0
+
+
+def test_a_resumed_run_earns_what_it_earned_before(copy):
+    """The same episodes bring the same returns, and training goes on from where it was."""
+
+    def returns(logdir):
+        flags = evaluate.Arguments(str(logdir), missing=("none", "high"), episodes=3, envs=1)
+        return {name: row.returns for name, row in evaluate.evaluate(flags).items()}
+
+    before = returns(copy)
+    tiny.run(copy, "--steps", "410")
+    assert returns(copy) == before and len(set(before["high"])) == 3
+    tiny.run(copy, "--steps", "800")
+    rows = [row for row in read_metrics(copy) if "updates" in row]
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows)
+    assert [row["updates"] for row in rows] == sorted(row["updates"] for row in rows)
+    assert returns(copy) != before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_memory_does_not_grow_with_resumes(tmp_path):
+    """A run that was resumed four times is as large as one that went through."""
+    ends = (400, 500, 600, 700, 800)
+
+    def largest(logdir, steps) -> float:
+        """MiB that the process had resident at most."""
+        process = tiny.start("experiments.train", *tiny.flags(logdir, "--steps", str(steps)))
+        said = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        assert status == 0, said
+        return used.ru_maxrss / 1024
+
+    resumed = [largest(tmp_path / "resumed", steps) for steps in ends]
+    whole = largest(tmp_path / "whole", ends[-1])
+    print(f"MiB at most: resumed {', '.join(f'{m:.0f}' for m in resumed)}, whole {whole:.0f}")
+    assert max(resumed) < 1.1 * whole and resumed[-1] < 1.1 * resumed[1]
 
 
 def test_a_finished_run_is_left_as_it_is(copy, capsys):
