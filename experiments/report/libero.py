@@ -153,7 +153,7 @@ def _by_task(found, suites, heads) -> Table:
                     row = f"{suite.partition('/')[0]}/{task}", CONDITIONS["none"]
                     counts = tally.setdefault((row, ROWS.get(head, head)), [0, 0])
                     counts[0] += round(done["success"] * done["episodes"])
-                    counts[1] += done["episodes"]
+                    counts[1] += round(done["episodes"])
     cells = {
         key: Cell(f"{n} of {total}", n / total, numbers={"mean": n / total, "episodes": total})
         for key, (n, total) in tally.items()

@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import math
+import mmap
 
 import jax
 import jax.numpy as jnp
@@ -168,10 +169,11 @@ def test_the_loop_is_measured_over_its_updates():
 def test_the_peak_of_memory_is_that_since_it_was_forgotten():
     timing.forget_peak()
     before = timing.peak_memory()
-    much = np.ones(64 * 2**20, np.uint8)
-    after = timing.peak_memory()
+    # Mapped and unmapped by hand: what an allocator gives back, and when, is its own affair.
+    with mmap.mmap(-1, 64 * 2**20) as much:
+        much[::4096] = bytes(len(much) // 4096)
+        after = timing.peak_memory()
     assert after - before == pytest.approx(64, abs=8)
-    del much
     timing.forget_peak()
     assert after - timing.peak_memory() > 50
 
