@@ -27,6 +27,7 @@ from mummi.imitation.record import Imitation, is_imitation, save_split
 from mummi.imitation.record import load as load_imitation
 from mummi.imitation.record import save as save_imitation
 from mummi.imitation.scaling import save as save_scaling
+from mummi.imitation.settings import require_read
 from mummi.presets import PRESETS, offline
 from mummi.runs.logger import Logger
 from mummi.runs.names import closest
@@ -101,6 +102,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
         return_unknown_args=True,
     )
     require_settings(rest, name)
+    of_head = [flag[7:] for flag in named(arguments) if flag.startswith("--head.")]
+    require_read(own.imitation.settings, [flag.replace("-", "_") for flag in of_head])
     imitation = Imitation(**vars(own.imitation))
     default = taken and dataclasses.replace(taken, logdir="")
     task = peek(arguments, "task") or (default.task if default else NO_SIMULATOR)

@@ -21,9 +21,10 @@ from rich.table import Table
 
 from experiments.command_line import explain
 from mummi.config import check_seed
-from mummi.imitation.chunks.config import Backbone, ChunkConfig, Objective
+from mummi.imitation.chunks.config import Backbone, Choice, ChunkConfig, Objective
 from mummi.imitation.chunks.head import ChunkHead
-from mummi.imitation.heads.head import Percept, Sizes, Trajectory
+from mummi.imitation.chunks.imle import SHARES
+from mummi.imitation.heads.head import HEADS, Percept, Sizes, Trajectory
 from mummi.imitation.metrics import jerk, mode_switch_rate
 
 matplotlib.use("Agg")
@@ -44,12 +45,12 @@ STARTS = np.linspace(-0.6, 0.6, 7)
 """Sweep of start positions x, the columns of the picture."""
 AMBIGUOUS = 0.25
 """Starts within it are demonstrated both ways."""
-OBSERVE, PREDICT, EXECUTE = 2, 8, 4
+EXECUTE = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Averaging, per-sample and batch-global IMLE, diffusion and flow where there are two ways.
+    """Averaging, per-sample and batch-global IMLE, diffusions and flow where there are two ways.
 
     Attributes:
         objectives: what trains the backbone.
@@ -57,18 +58,18 @@ class Arguments:
         demonstrations: paths to learn from.
         updates: of each objective.
         candidates: K, chunks to choose from when acting.
-        most_threshold: upper clamp of mirror's rejection threshold; nearly 0 rejects nothing.
+        choice: among them.
         rollouts: from each start position.
         seed: of everything.
         out: folder of two_ways.png and numbers.json.
     """
 
-    objectives: tuple[Objective, ...] = ("mse", "imle", "mirror", "diffusion", "flow")
+    objectives: tuple[Objective, ...] = ("mse", "imle", "mirror", "diffusion", "flow", "beso")
     backbone: Backbone = "performer"
     demonstrations: int = 200
     updates: int = 1500
     candidates: int = 8
-    most_threshold: float = ChunkConfig.most_threshold
+    choice: Choice = "proxy"
     rollouts: int = 20
     seed: int = 0
     out: str = "runs/two_ways"
@@ -127,12 +128,12 @@ def demonstrate(count: int, seed: int) -> list[Trajectory]:
 
 
 def config(objective: Objective, arguments: Arguments) -> ChunkConfig:
-    """Small networks."""
-    return ChunkConfig(
-        objective=objective, backbone=arguments.backbone, observe=OBSERVE, predict=PREDICT,
-        execute=EXECUTE, candidates=arguments.candidates, width=64, blocks=2, heads=4, features=32,
-        unet_widths=(32, 64), updates=arguments.updates, batch=32, learning_rate=1e-3, warmup=100,
-        most_threshold=arguments.most_threshold,
+    """The laptop's sizes at half the width, with what is compared alike for all objectives."""
+    sizes = HEADS[objective].default("laptop")
+    alike = {"candidates": arguments.candidates, "choice": arguments.choice}
+    return dataclasses.replace(
+        sizes, backbone=arguments.backbone, execute=EXECUTE, width=64, updates=arguments.updates,
+        **(alike if objective != "mse" else {}),
     )  # fmt: skip
 
 
@@ -267,6 +268,7 @@ def run(arguments: Arguments) -> dict[str, dict]:
         found[objective] = numbers(paths[objective]) | {
             "seconds": seconds,
             "training": reports[-1][1],
+            **rejection([metrics for _, metrics in reports]),
         }
         draw(paths, out / "two_ways.png")
         content = {"arguments": dataclasses.asdict(arguments), "methods": found}
@@ -274,12 +276,18 @@ def run(arguments: Arguments) -> dict[str, dict]:
     return found
 
 
+def rejection(reports: list[dict[str, float]]) -> dict[str, float]:
+    """Of an objective that rejects, its shares, means over training."""
+    names = [name for name in SHARES if name in reports[0]]
+    return {name: float(np.mean([metrics[name] for metrics in reports])) for name in names}
+
+
 def table(found: dict[str, dict]) -> Table:
     """The numbers, a row for each method."""
-    columns = list(found["expert"])
+    columns = [*found["expert"], *SHARES]
     rows = Table("", *(name.replace("_", " ") for name in columns))
     for label, row in found.items():
-        rows.add_row(label, *(f"{row[name]:.3f}" for name in columns))
+        rows.add_row(label, *(f"{row[name]:.2f}" if name in row else "" for name in columns))
     return rows
 
 

@@ -42,8 +42,8 @@ ROOMS = {
     "mummi.agent": "mummi.modality mummi.config mummi.model mummi.control mummi.runs",
     "mummi.policy": "mummi.modality mummi.model mummi.runs mummi.agent",
     "mummi.training": "mummi.modality mummi.config mummi.data mummi.runs mummi.agent",
-    "mummi.imitation": "mummi.modality mummi.config mummi.model mummi.data mummi.runs "
-    "mummi.runs.names mummi.agent",
+    "mummi.imitation": "mummi.modality mummi.config mummi.presets mummi.model mummi.data "
+    "mummi.runs mummi.runs.names mummi.agent",
     # envs knows of mummi what a sensor is.
     "envs": "envs.base envs.custom envs.gymnasium envs.failures envs.processes envs.rendering "
     "mummi.runs.names",

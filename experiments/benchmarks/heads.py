@@ -23,7 +23,7 @@ from experiments.benchmarks import flops
 from experiments.benchmarks.timing import Row, fastest
 from experiments.command_line import explain
 from mummi.agent import Agent
-from mummi.imitation.chunks.config import Backbone, ChunkConfig, Objective
+from mummi.imitation.chunks.config import CONFIGS, Backbone, Objective
 from mummi.imitation.chunks.head import ChunkHead
 from mummi.imitation.heads.head import Percept, Sizes
 from mummi.imitation.latents import Latents
@@ -88,8 +88,8 @@ def make_head(
     case: Case, horizons: tuple[int, int], arguments: Arguments, sizes: Sizes
 ) -> ChunkHead:
     """A head with random weights."""
-    config = ChunkConfig(
-        objective=case.objective, candidates=case.candidates, backbone=arguments.backbone,
+    config = CONFIGS[case.objective](
+        candidates=case.candidates, backbone=arguments.backbone,
         observe=horizons[0], predict=horizons[1], width=arguments.width,
     )  # fmt: skip
     head = ChunkHead(config, sizes)

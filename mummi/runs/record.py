@@ -50,6 +50,7 @@ def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
             f"config section {where.rstrip('.') or 'config'!r} is {values!r}, not a mapping"
         )
     hints = typing.get_type_hints(kind)
+    hints = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
     for name in values:
         if name not in hints:
             raise ValueError(f"unknown config field {where + name!r}{closest(name, hints)}")

@@ -8,14 +8,13 @@ import mmap
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from experiments import benchmark
 from experiments.benchmarks import flops, heads, timing
 from experiments.benchmarks.heads import Arguments, Case, head_rows
 from mummi.agent import Agent
-from mummi.imitation.chunks.config import ChunkConfig
+from mummi.imitation.chunks.config import CONFIGS
 from mummi.model.networks import convolution, convolution_as_product
 from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, small_config
 
@@ -150,7 +149,8 @@ def test_every_stage_gives_a_rate_and_a_ratio(stage, rows):
 def test_the_heads_are_measured_against_their_products(monkeypatch):
     cases = [Case("mirror", 2), Case("mirror", 2, "sensors"), Case("diffusion", 1)]
     monkeypatch.setattr(heads, "CASES", cases)
-    monkeypatch.setattr(heads, "ChunkConfig", functools.partial(ChunkConfig, blocks=1))
+    small = {name: functools.partial(config, blocks=1) for name, config in CONFIGS.items()}
+    monkeypatch.setattr(heads, "CONFIGS", small)
     rows = head_rows(Arguments(feature=6, actions=2, width=16, repeats=1))
     assert [row.meaning.split(":")[0] for row in rows] == [
         "mirror, K = 2",

@@ -33,7 +33,7 @@ from tests.support import imitated, small, tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-CHUNKS = ("mse", "imle", "mirror", "diffusion", "flow")
+CHUNKS = ("mse", "imle", "mirror", "diffusion", "flow", "beso")
 """Heads that differ in the objective of one network."""
 NUMBERS = ("vector", "embedding")
 ROWS = ("none", "without-image", "without-depth", "without-vector", "without-embedding")
@@ -165,11 +165,37 @@ def test_the_preset_sizes_the_head_and_flags_change_it(trained):
     assert (settings().width, settings().updates) == (512, 20_000)
     laptop = settings("--preset", "laptop")
     assert (laptop.objective, laptop.backbone, laptop.width) == ("mirror", "performer", 128)
+    assert laptop.samples == HEADS["imle"].default("laptop").samples
+    kinds = [HEADS["diffusion"].default(preset).prediction for preset in ("paper", "laptop")]
+    assert kinds == ["noise", "sample"]
     assert settings("--preset=laptop", "--head.width", "64") == replace(laptop, width=64)
     # A world model brings its preset.
     assert settings("--world_model", str(trained)) == HEADS["mirror"].default("debug")
     with pytest.raises(ValueError, match=r"preset 'labtop'.*mean 'laptop'"):
         settings("--preset", "labtop")
+
+
+@pytest.mark.parametrize(
+    ("head", "flags", "said"),
+    [
+        ("mirror", ("--head.radius", "1"), "unknown flag --head.radius"),
+        ("imle", ("--head.quantile=.3",), "unknown flag --head.quantile"),
+        ("mse", ("--head.candidates", "2"), "unknown flag --head.candidates"),
+        ("mirror", ("--head.unet-widths", "8"), "unet_widths is read where backbone is unet, and"),
+        ("beso", ("--head.features", "8"), "features is read where backbone is performer, and"),
+        ("imle", ("--head.image_width=8",), "image_width is read where context is sensors"),
+        ("knn", ("--head.follow-steps", "9"), "follow_steps is read where mode is follow"),
+    ],
+)
+def test_what_a_head_does_not_read_is_refused_by_name(head, flags, said):
+    with pytest.raises(ValueError, match=said):
+        imitate.parse(["--data", "file", "--head", head, *flags])
+
+
+def test_what_another_setting_makes_a_head_read_is_taken():
+    flags = ["--data", "file", "--head", "mirror", "--head.backbone", "unet"]
+    settings = imitate.parse([*flags, "--head.unet-widths", "8", "16"])[1].settings
+    assert settings.unet_widths == (8, 16)
 
 
 @pytest.mark.timeout(900)

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import two_ways
 from experiments.benchmarks import heads as heads_benchmark
-from mummi.imitation.chunks.config import ChunkConfig
+from mummi.imitation.chunks.config import CONFIGS
 from mummi.presets import preset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -57,9 +57,11 @@ def test_coverage_is_twice_the_smaller_share_at_the_starts_that_are_ambiguous():
 
 def test_the_command_leaves_a_picture_and_numbers(tmp_path, capsys):
     flags = ("--updates", "2", "--rollouts", "1", "--demonstrations", "8", "--candidates", "2")
-    two_ways.main([*flags, "--objectives", "mse", "--out", str(tmp_path)])
+    two_ways.main([*flags, "--objectives", "mse", "imle", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "numbers.json").read_text())
-    assert set(found["methods"]) == {"expert", "mse"}
+    assert set(found["methods"]) == {"expert", "mse", "imle"}
+    assert "rejected" not in found["methods"]["mse"]
+    assert found["methods"]["imle"]["dropped"] == 0
     assert (tmp_path / "two_ways.png").stat().st_size > 10_000
     assert "mse" in capsys.readouterr().out
 
@@ -71,8 +73,8 @@ def test_the_latency_table_has_a_row_for_each_case(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(heads_benchmark, "CASES", cases)
     # The papers' sizes compile for long, and how long a call takes is not asked here.
     monkeypatch.setattr(heads_benchmark, "preset", lambda _, task: preset("debug", task))
-    small = functools.partial(ChunkConfig, blocks=1)
-    monkeypatch.setattr(heads_benchmark, "ChunkConfig", small)
+    small = {name: functools.partial(config, blocks=1) for name, config in CONFIGS.items()}
+    monkeypatch.setattr(heads_benchmark, "CONFIGS", small)
     monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "latency.json"
     heads_benchmark.main(["--repeats", "2", "--width", "16", "--feature", "3", "--out", str(out)])

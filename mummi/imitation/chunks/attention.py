@@ -1,4 +1,4 @@
-"""Linear attention by positive orthogonal random features (FAVOR+, Choromanski et al., 2020).
+"""Attention, exact or by positive orthogonal random features (FAVOR+, Choromanski et al., 2020).
 
 MIRROR's Algorithm 1 as printed leaves out the factor exp(-|x|²/2) and the scale d^(-1/4), and
 subtracts each key's own maximum, which rescales the keys against each other: it estimates no
@@ -57,17 +57,18 @@ def favor_attention(
     return phi_q @ (phi_k.T @ v) / jnp.maximum(phi_q @ phi_k.sum(0), _LEAST)[:, None]
 
 
-class FavorAttention(nn.Module):
-    """Bidirectional multi-head FAVOR+ attention of tokens [B, L, d] to a context [B, S, d].
+class Attention(nn.Module):
+    """Bidirectional multi-head attention of tokens [B, L, d] to a context [B, S, d].
 
     Attributes:
         heads: h, a divisor of d.
-        features: m, random features of each head.
+        features: m, random features of each head; None is exact softmax attention, which is
+            cheaper where L and S are below m.
         seed: of the random features, which are fixed and no parameters.
     """
 
     heads: int
-    features: int
+    features: int | None
     seed: int
 
     @nn.compact
@@ -80,8 +81,14 @@ class FavorAttention(nn.Module):
         q = nn.DenseGeneral(shape, name="query")(tokens)
         k = nn.DenseGeneral(shape, name="key")(context)
         v = nn.DenseGeneral(shape, name="value")(context)
-        with jax.ensure_compile_time_eval():
-            features = orthogonal_features(jax.random.PRNGKey(self.seed), shape[1], self.features)
-        of_heads = jax.vmap(favor_attention, (1, 1, 1, None), 1)
-        attended = jax.vmap(of_heads, (0, 0, 0, None))(q, k, v, features)
+        attend = jax.nn.dot_product_attention if self.features is None else self._favor
+        attended = attend(q, k, v)
         return nn.DenseGeneral(width, axis=(-2, -1), name="out")(attended)
+
+    def _favor(self, q, k, v):
+        with jax.ensure_compile_time_eval():
+            features = orthogonal_features(
+                jax.random.PRNGKey(self.seed), q.shape[-1], self.features
+            )
+        of_heads = jax.vmap(favor_attention, (1, 1, 1, None), 1)
+        return jax.vmap(of_heads, (0, 0, 0, None))(q, k, v, features)

@@ -1,6 +1,10 @@
-"""Diffusion (DDPM, DDIM) and flow matching of action chunks, as pure functions."""
+"""Diffusion (DDPM, DDIM), flow matching and EDM of action chunks, as pure functions.
+
+Times of a network are in [0, 1].
+"""
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +13,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 Predict = Callable[[Array, Array], Array]
-"""A network's output for noisy chunks [B, ..., T, A] at times [B] in [0, 1]."""
+"""A network's output for noisy chunks [B, ..., T, A] at times [B]."""
+Denoise = Callable[[Array, Array], Array]
+"""The expected clean chunks of noisy ones [B, ..., T, A] whose noise has deviation σ [B]."""
+Prediction = Literal["noise", "sample"]
 
 
 def squared_cosine(steps: int) -> Float[np.ndarray, " N"]:
@@ -23,17 +30,31 @@ def noised(clean: ArrayLike, noise: ArrayLike, signal: ArrayLike) -> Array:
     return jnp.sqrt(signal) * clean + jnp.sqrt(1 - signal) * noise
 
 
-def ddim_step(x: ArrayLike, epsilon: ArrayLike, signal: ArrayLike, next_signal: ArrayLike) -> Array:
+def ddim_step(
+    x: ArrayLike,
+    predicted: ArrayLike,
+    signal: ArrayLike,
+    next_signal: ArrayLike,
+    prediction: Prediction,
+) -> Array:
     """One deterministic step from ᾱ to the next ᾱ (Song et al., 2021, eq. 12, η = 0).
 
-    The estimate of x_0 is clipped to [-1, 1], where the actions lie.
+    ``predicted`` is the estimate of ε or x_0, from which the other follows. That of x_0 is clipped
+    to [-1, 1], where the actions lie.
     """
-    clean = (x - jnp.sqrt(1 - signal) * epsilon) / jnp.sqrt(signal)
-    return noised(jnp.clip(clean, -1, 1), epsilon, next_signal)
+    if prediction == "noise":
+        noise, clean = predicted, (x - jnp.sqrt(1 - signal) * predicted) / jnp.sqrt(signal)
+    else:
+        noise, clean = (x - jnp.sqrt(signal) * predicted) / jnp.sqrt(1 - signal), predicted
+    return noised(jnp.clip(clean, -1, 1), noise, next_signal)
 
 
 def ddim_sample(
-    predict: Predict, noise: Float[Array, "B *more"], schedule: np.ndarray, steps: int
+    predict: Predict,
+    noise: Float[Array, "B *more"],
+    schedule: np.ndarray,
+    steps: int,
+    prediction: Prediction = "noise",
 ) -> Float[Array, "B *more"]:
     """Chunks from noise in ``steps`` evaluations, evenly spaced over the schedule and down to 0."""
     total = len(schedule)
@@ -43,8 +64,8 @@ def ddim_sample(
 
     def step(x, inputs):
         number, now, after = inputs
-        time = jnp.full(len(x), number / total)
-        return ddim_step(x, predict(x, time), now, after), None
+        predicted = predict(x, jnp.full(len(x), number / total))
+        return ddim_step(x, predicted, now, after, prediction), None
 
     return jax.lax.scan(step, noise, (jnp.asarray(index), signal, following))[0]
 
@@ -63,3 +84,55 @@ def euler_sample(
         return x + predict(x, jnp.full(len(x), number / steps)) / steps, None
 
     return jax.lax.scan(step, noise, jnp.arange(steps))[0]
+
+
+class Preconditioning(NamedTuple):
+    """c_skip, c_out and c_in, with D(x; σ) = c_skip x + c_out F(c_in x) (Karras et al., 2022)."""
+
+    skip: Array
+    out: Array
+    into: Array
+
+
+def preconditioning(std: ArrayLike, data_std: float) -> Preconditioning:
+    """The factors by which input and target of F have unit variance (their table 1).
+
+    Args:
+        std: σ of the noise.
+        data_std: σ_data.
+    """
+    total = jnp.square(std) + data_std**2
+    root = jnp.sqrt(total)
+    return Preconditioning(skip=data_std**2 / total, out=std * data_std / root, into=1 / root)
+
+
+def log_logistic(
+    key: Array, count: int, data_std: float, spread: float, least: float, most: float
+) -> Float[Array, " count"]:
+    """σ of training: log σ is logistic around log σ_data, cut to [least, most] (BESO)."""
+    ends = jax.nn.sigmoid(jnp.log(jnp.array([least, most]) / data_std) / spread)
+    uniform = jax.random.uniform(key, (count,), minval=ends[0], maxval=ends[1])
+    # At the upper end float32 may round the draw to 1, whose logit is infinite.
+    return jnp.clip(data_std * jnp.exp(spread * jax.scipy.special.logit(uniform)), least, most)
+
+
+def geometric(least: float, most: float, steps: int) -> Float[np.ndarray, " N"]:
+    """σ of sampling from ``most`` down to ``least``, each the same fraction of the one before."""
+    return np.geomspace(most, least, steps)
+
+
+def denoising_sample(
+    denoise: Denoise, noise: Float[Array, "B *more"], stds: np.ndarray
+) -> Float[Array, "B *more"]:
+    """Chunks from unit noise by DDIM over the falling σ of ``stds`` and down to 0.
+
+    Of noise that is added at constant scale DDIM is Euler's method on the probability flow.
+    """
+    now, after = np.float32(stds), np.append(np.float32(stds[1:]), np.float32(0))
+
+    def step(x, ends):
+        std, following = ends
+        clean = denoise(x, jnp.full(len(x), std))
+        return clean + following / std * (x - clean), None
+
+    return jax.lax.scan(step, now[0] * noise, (now, after))[0]

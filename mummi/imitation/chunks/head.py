@@ -9,14 +9,33 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mummi.imitation.chunks.config import ChunkConfig
+from mummi.imitation.chunks.choice import overlap_scores, scores
+from mummi.imitation.chunks.config import (
+    BesoConfig,
+    ChunkConfig,
+    DiffusionConfig,
+    FlowConfig,
+    IMLEConfig,
+    MirrorConfig,
+    MSEConfig,
+)
 from mummi.imitation.chunks.network import ChunkNetwork, Inputs
 from mummi.imitation.chunks.training import train
 from mummi.imitation.heads.head import Percept, Report, Sizes, Trajectory, no_report
-from mummi.imitation.metrics import chunk_distance, diversity
+from mummi.imitation.metrics import diversity
 from mummi.runs import devices
 
-__all__ = ["ChunkCarry", "ChunkConfig", "ChunkHead"]
+__all__ = [
+    "BesoConfig",
+    "ChunkCarry",
+    "ChunkConfig",
+    "ChunkHead",
+    "DiffusionConfig",
+    "FlowConfig",
+    "IMLEConfig",
+    "MSEConfig",
+    "MirrorConfig",
+]
 
 
 class ChunkCarry(NamedTuple):
@@ -37,29 +56,6 @@ class ChunkCarry(NamedTuple):
     position: Int[Array, " B"]
     gap: Float[Array, " B"]
     diversity: Float[Array, " B"]
-
-
-def proxy_scores(
-    candidates: Float[Array, "B K T A"], last: Float[Array, "B A"]
-) -> Float[Array, "B K"]:
-    """ProxyScore: distance of each candidate's first action to the action taken last.
-
-    MIRROR offers the robot's state or the last action to compare the first motion with; how an
-    action moves the state depends on the robot, so this is the second.
-    """
-    return chunk_distance(candidates[:, :, :1], last[:, None, None])
-
-
-def overlap_scores(
-    candidates: Float[Array, "B K T A"], chunk: Float[Array, "B T A"], execute: int
-) -> Float[Array, "B K"]:
-    """Distance of each candidate to what ``chunk``, made ``execute`` steps ago, held for its steps.
-
-    NaN where it held nothing more.
-    """
-    overlap = chunk.shape[1] - execute
-    rest = chunk[:, None, execute:]
-    return chunk_distance(candidates[:, :, :overlap], rest)
 
 
 class ChunkHead:
@@ -151,20 +147,14 @@ class ChunkHead:
         """The carry of robots that all make a chunk."""
         c = self.config
         candidates = self.network.sample(params, scales, carry.history, key)
-        gaps = overlap_scores(candidates, carry.chunk, c.execute)
-        if c.choice == "proxy":
-            scores = proxy_scores(candidates, carry.chunk[:, c.execute - 1])
-        elif c.choice == "smoothness":
-            scores = gaps
-        else:
-            scores = jnp.zeros(candidates.shape[:2])
-        best = jnp.where(first, 0, scores.argmin(1))
-        robots = jnp.arange(len(best))
+        best = scores(c.choice, candidates, carry.chunk, c.execute, first).argmin(1)
+        chunk = candidates[jnp.arange(len(best)), best]
+        gap = overlap_scores(chunk[:, None], carry.chunk, c.execute)[:, 0]
         return ChunkCarry(
             history=carry.history,
-            chunk=candidates[robots, best],
+            chunk=chunk,
             position=jnp.zeros_like(carry.position),
-            gap=jnp.where(first, jnp.nan, gaps[robots, best]),
+            gap=jnp.where(first, jnp.nan, gap),
             diversity=jax.vmap(diversity)(candidates),
         )
 

@@ -3,6 +3,8 @@
 B conditions, K candidates each, chunks of T actions of A dimensions.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,36 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 Weights = Float[Array | np.ndarray, " A"] | None
+
+
+SHARES = ("rejected", "capped", "fallback", "dropped")
+"""Metrics that tell how rejection goes; each objective has some of them."""
+
+
+class Calibration(NamedTuple):
+    """How ε_RS follows the distances (MIRROR, eq. 7 and 8).
+
+    Attributes:
+        quantile: q.
+        momentum: α.
+        least, most: the clamps.
+        nearest: take the quantile of each candidate's distance to the target that is nearest to it,
+            in place of that of all distances.
+    """
+
+    quantile: float
+    momentum: float
+    least: float
+    most: float
+    nearest: bool = False
+
+
+class SoftCoverage(NamedTuple):
+    """K' nearest candidates, temperature τ and weight λ; 0 leaves it out (MIRROR, eq. 9)."""
+
+    nearest: int
+    temperature: float
+    weight: float
 
 
 def charbonnier(
@@ -85,19 +117,20 @@ def batch_global_rs_imle(
 
 
 def calibrate(
-    threshold: ArrayLike,
-    to_all: Float[Array | np.ndarray, "B K B"],
-    quantile: float,
-    momentum: float,
-    least: float,
-    most: float,
+    threshold: ArrayLike, to_all: Float[Array | np.ndarray, "B K B"], calibration: Calibration
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The next ε_RS, a moving average of a quantile within [least, most] (MIRROR, eq. 7 and 8).
+    """The next ε_RS, a moving average of a quantile within the clamps (MIRROR, eq. 7 and 8).
+
+    Eq. 7 takes the quantile of all distances. Since a candidate is nearer to its nearest target
+    than to most others, that rejects nearly all of them, and the upper clamp decides in its place.
+    Of the ``nearest`` distances the quantile is the share that is rejected.
 
     Returns:
         The threshold, and 1.0 where the upper clamp cut it off, else 0.0.
     """
-    moved = momentum * threshold + (1 - momentum) * jnp.quantile(to_all, quantile)
+    quantile, momentum, least, most, nearest = calibration
+    found = jnp.quantile(to_all.min(-1) if nearest else to_all, quantile)
+    moved = momentum * threshold + (1 - momentum) * found
     return jnp.clip(moved, least, most), (moved > most).astype(jnp.float32)
 
 
@@ -113,9 +146,9 @@ def mirror_loss(
     candidates: Float[Array, "B K T A"],
     targets: Float[Array, "B T A"],
     threshold: ArrayLike,
-    weights: Weights,
-    calibration: tuple[float, float, float, float],
-    soft: tuple[int, float, float],
+    calibration: Calibration,
+    soft: SoftCoverage,
+    weights: Weights = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""], dict[str, Array]]:
     """One step of MIRROR's Algorithm 2, lines 8 to 17: calibrate, reject, hard and soft loss.
 
@@ -123,19 +156,20 @@ def mirror_loss(
         candidates: generated chunks.
         targets: demonstrated chunks.
         threshold: ε_RS of the step before.
-        weights: w_d of eq. 3.
-        calibration: q, α and the clamps, as ``calibrate`` takes them.
-        soft: K', τ and the weight λ of the soft coverage; 0 leaves it out.
+        calibration: of ε_RS.
+        soft: the soft coverage.
+        weights: w_d of eq. 3; None is 1.
 
     Returns:
         The loss, the new ε_RS, and metrics: the shares ``rejected``, ``fallback`` and ``capped``,
         the ``threshold``, the ``hard`` loss and the ``soft_share`` λ L_soft / L_hard.
     """
     paired, to_all = distances(candidates, targets, weights)
-    threshold, capped = calibrate(threshold, to_all, *calibration)
+    threshold, capped = calibrate(threshold, to_all, calibration)
     hard, metrics = hard_loss(paired, to_all, threshold)
-    nearest, temperature, weight = soft
-    extra = weight * soft_coverage(paired, nearest, temperature) if weight else jnp.zeros(())
+    extra = jnp.zeros(())
+    if soft.weight:
+        extra = soft.weight * soft_coverage(paired, soft.nearest, soft.temperature)
     metrics |= {"capped": capped, "threshold": threshold, "hard": hard, "soft_share": extra / hard}
     return hard + extra, threshold, metrics
 

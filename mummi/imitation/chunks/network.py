@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from mummi.imitation.chunks.config import ChunkConfig
 from mummi.imitation.chunks.context import LatentContext, Sensed, SensorContext, sensed
-from mummi.imitation.chunks.generators import GENERATORS
+from mummi.imitation.chunks.generators import GENERATORS, State, Trained
 from mummi.imitation.chunks.performer import Performer
 from mummi.imitation.chunks.unet import UNet
 from mummi.imitation.heads.head import Percept, Sizes
@@ -68,7 +68,8 @@ class ChunkNetwork:
         if config.backbone == "unet":
             self._backbone: nn.Module = UNet(tuple(config.unet_widths))
         else:
-            self._backbone = Performer(config.blocks, config.heads, config.features)
+            features = config.features if config.backbone == "performer" else None
+            self._backbone = Performer(config.blocks, config.heads, features)
         if config.context == "latent":
             self._context: nn.Module = LatentContext(config.width)
         else:
@@ -111,7 +112,7 @@ class ChunkNetwork:
         context = self._context.init(of_context, example)
         tokens = jnp.zeros((1, c.observe, c.width))
         noise = jnp.zeros((1, c.predict, self.sizes.action))
-        time = jnp.zeros(1) if c.objective in ("diffusion", "flow") else None
+        time = jnp.zeros(1) if self.generator.timed else None
         return {
             "context": context,
             "backbone": self._backbone.init(of_backbone, tokens, noise, time),
@@ -140,15 +141,14 @@ class ChunkNetwork:
 
         return jax.vmap(one, (1, None), 1)
 
-    def loss(self, params, scales, inputs, chunks, key, threshold):
-        """Loss, new threshold and metrics of histories [B, T_o] and normalised chunks [B, T_p]."""
+    def loss(self, params, scales, inputs, chunks, key, state: State) -> Trained:
+        """Of histories [B, T_o] and normalised chunks [B, T_p]."""
         generate = self.generate(params, self.tokens(params, scales, inputs))
-        return self.generator.loss(self.config, generate, chunks, key, threshold)
+        return self.generator.loss(self.config, generate, chunks, key, state)
 
     def sample(self, params, scales, inputs, key) -> Float[Array, "B K T A"]:
         """Normalised candidates for histories [B, T_o], clipped to [-1, 1]."""
         c = self.config
         tokens = self.tokens(params, scales, inputs)
-        candidates = 1 if c.objective == "mse" else c.candidates
-        noise = jax.random.normal(key, (len(tokens), candidates, c.predict, self.sizes.action))
+        noise = jax.random.normal(key, (len(tokens), c.candidates, c.predict, self.sizes.action))
         return jnp.clip(self.generator.sample(c, self.generate(params, tokens), noise), -1, 1)

@@ -1,12 +1,14 @@
-"""MIRROR's generator: action queries under bidirectional linear attention (section 4.2)."""
+"""MIRROR's generator: action queries under bidirectional attention (section 4.2)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mummi.imitation.chunks.attention import FavorAttention
+from mummi.imitation.chunks.attention import Attention
 
 POSITION = nn.initializers.normal(0.02)
+FAINT = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+"""A tenth of the scale that ``nn.Dense`` starts with."""
 
 
 def sinusoidal(time: Float[Array, " B"], size: int) -> Float[Array, "B D"]:
@@ -34,7 +36,10 @@ class Performer(nn.Module):
     Learned queries, which carry their position, plus the projected noise of their step pass L
     blocks of self-attention, cross-attention to the normalised context and an MLP, each after a
     LayerNorm. The queries start at the scale of what attention adds to them: started near 0, the
-    steps of a chunk are told apart only after hundreds of updates.
+    steps of a chunk are told apart only after hundreds of updates. A latent starts at a tenth of
+    that scale, and how much of it is needed is learned: at the same scale it stays in the sum up to
+    the last LayerNorm, and drowns the context. Noisy actions, which come with a time, are no mere
+    latent and start at the scale of the queries.
     The paper gives L = 6 and a total of 44 M parameters, but no width, heads, m or MLP size: the
     defaults of ``ChunkConfig`` are guesses that come near it with two ResNet-18. The latent has
     the shape of the chunk, as in IMLE Policy, so that noisy actions can take its place.
@@ -42,13 +47,13 @@ class Performer(nn.Module):
     Attributes:
         blocks: L.
         heads: attention heads.
-        features: random features m of each head.
+        features: random features m of each head; None is exact softmax attention.
         expansion: hidden units of the MLP over the width d.
     """
 
     blocks: int
     heads: int
-    features: int
+    features: int | None
     expansion: int = 2
 
     @nn.compact
@@ -61,14 +66,14 @@ class Performer(nn.Module):
         """The chunk, or with ``time`` the noise or velocity in it."""
         width = context.shape[-1]
         queries = self.param("queries", nn.initializers.normal(1.0), (noise.shape[1], width))
-        x = nn.Dense(width)(noise) + queries
+        dense = nn.Dense(width, kernel_init=FAINT) if time is None else nn.Dense(width)
+        x = dense(noise) + queries
         context = nn.LayerNorm()(context)
         if time is not None:
             x += TimeEmbedding(width)(time)[:, None]
         for block in range(self.blocks):
-            attention = [
-                FavorAttention(self.heads, self.features, 2 * block + part) for part in range(2)
-            ]
+            seeds = 2 * block, 2 * block + 1
+            attention = [Attention(self.heads, self.features, seed) for seed in seeds]
             own = nn.LayerNorm()(x)
             x += attention[0](own, own)
             x += attention[1](nn.LayerNorm()(x), context)

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Int
 
 from mummi.imitation.chunks.config import ChunkConfig
+from mummi.imitation.chunks.generators import State
 from mummi.imitation.chunks.network import ChunkNetwork, Inputs, Scale
 from mummi.imitation.heads.head import Report, Trajectory
 from mummi.runs import devices
@@ -22,14 +23,14 @@ class TrainState(NamedTuple):
         params: of the network.
         average: their moving average, which acts.
         optimiser: state of the optimiser.
-        threshold: ε_RS of mirror, float32 [].
+        objective: state of the objective.
         update: updates that were made, int32 [].
     """
 
     params: dict
     average: dict
     optimiser: optax.OptState
-    threshold: Array
+    objective: State
     update: Array
 
 
@@ -113,12 +114,11 @@ def train(
 
     def start():
         params = network.init(jax.random.fold_in(key, 0))
-        threshold = jnp.float32(c.least_threshold)
         return TrainState(
             params=params,
             average=jax.tree.map(jnp.copy, params),
             optimiser=transformation.init(params),
-            threshold=threshold,
+            objective=network.generator.init(c),
             update=jnp.int32(0),
         )
 
@@ -129,12 +129,12 @@ def train(
         histories = jax.tree.map(lambda x: x[history[rows]], inputs)
 
         def loss(params):
-            value, threshold, metrics = network.loss(
-                params, scales, histories, chunks[future[rows]], of_loss, state.threshold
+            trained = network.loss(
+                params, scales, histories, chunks[future[rows]], of_loss, state.objective
             )
-            return value, (threshold, metrics | {"loss": value})
+            return trained.loss, (trained.state, trained.metrics | {"loss": trained.loss})
 
-        gradient, (threshold, metrics) = jax.grad(loss, has_aux=True)(state.params)
+        gradient, (objective, metrics) = jax.grad(loss, has_aux=True)(state.params)
         change, optimiser_state = transformation.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, change)
         decay = 1 - (1 + state.update.astype(jnp.float32)) ** -c.average
@@ -144,7 +144,7 @@ def train(
             params=params,
             average=average,
             optimiser=optimiser_state,
-            threshold=threshold,
+            objective=objective,
             update=state.update + 1,
         )
         return state, metrics

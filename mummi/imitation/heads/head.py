@@ -1,5 +1,6 @@
 """What every action head is given and offers, and the table of heads by name."""
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -7,7 +8,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array
 
+from mummi.imitation.chunks.config import CONFIGS, ChunkConfig
 from mummi.modality import Modality
+from mummi.presets import CHUNKS
 
 
 class Percept(NamedTuple):
@@ -128,24 +131,14 @@ class HeadKind(NamedTuple):
         return getattr(importlib.import_module(self.module), self.head)(config, sizes)
 
 
-_CHUNKS = {
-    "laptop": {
-        "observe": 2, "predict": 8, "execute": 2, "width": 128, "blocks": 2, "heads": 4,
-        "features": 32, "unet_widths": (32, 64), "updates": 2_000, "batch": 32,
-        "learning_rate": 1e-3, "warmup": 100,
-    },
-    "debug": {
-        "observe": 2, "predict": 4, "execute": 2, "width": 16, "blocks": 1, "heads": 2,
-        "features": 8, "unet_widths": (8,), "updates": 3, "batch": 8, "samples": 3, "steps": 2,
-        "noise_steps": 4,
-    },
-}  # fmt: skip
-"""The papers' sizes are for a graphics card; these train on a CPU in minutes and seconds."""
-
-
-def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
-    fields = {"objective": objective, "backbone": backbone} | fields
-    return HeadKind("mummi.imitation.chunks.head", "ChunkHead", "ChunkConfig", fields, _CHUNKS)
+def _chunks(config: type[ChunkConfig]) -> HeadKind:
+    """The kind of a chunk head; ``presets`` keeps of each size what the objective has."""
+    own = {field.name for field in dataclasses.fields(config)}
+    presets = {
+        preset: {name: size for name, size in sizes.items() if name in own}
+        for preset, sizes in CHUNKS.items()
+    }
+    return HeadKind("mummi.imitation.chunks.head", "ChunkHead", config.__name__, presets=presets)
 
 
 HEADS: dict[str, HeadKind] = {
@@ -155,10 +148,6 @@ HEADS: dict[str, HeadKind] = {
     "retrieval": HeadKind(
         "mummi.imitation.heads.retrieval", "RetrievalHead", "RetrievalHeadConfig"
     ),
-    "mse": _chunks("mse", observe=2),
-    "imle": _chunks("imle", observe=2, samples=20, choice="smoothness"),
-    "mirror": _chunks("mirror", "performer"),
-    "diffusion": _chunks("diffusion", observe=2, candidates=1),
-    "flow": _chunks("flow", observe=2, candidates=1),
+    **{name: _chunks(config) for name, config in CONFIGS.items()},
 }
 """Head by name; each is imported when it is asked for."""

@@ -9,6 +9,7 @@ import scipy.special
 from jaxtyping import Array, Float
 
 from mummi.imitation.heads.head import Percept, Report, Sizes, Trajectory, no_report
+from mummi.imitation.settings import only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +31,10 @@ class KNNConfig:
     """
 
     mode: Literal["weighted", "follow"] = "weighted"
-    neighbours: int = 16
-    temperature: float = 1.0
-    divergence: float = 2.0
-    follow_steps: int = 64
+    neighbours: int = only("mode", "weighted", default=16)
+    temperature: float = only("mode", "weighted", default=1.0)
+    divergence: float = only("mode", "follow", default=2.0)
+    follow_steps: int = only("mode", "follow", default=64)
 
     def __post_init__(self):
         for name in ("neighbours", "temperature", "divergence", "follow_steps"):

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mummi.imitation.chunks.choice import scores
+from mummi.imitation.chunks.config import CONFIGS, ChunkConfig, MirrorConfig
 from mummi.imitation.chunks.context import SensorContext, sensed
-from mummi.imitation.chunks.head import ChunkConfig, ChunkHead, overlap_scores, proxy_scores
+from mummi.imitation.chunks.head import ChunkHead
 from mummi.imitation.chunks.network import min_max, z_score
 from mummi.imitation.chunks.training import windows
 from mummi.imitation.heads.head import Percept, Sizes, Trajectory
@@ -18,12 +20,21 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 F, A, B = 3, 2, 2
 SIZES = Sizes(MODALITIES, F, {}, A)
-TINY = ChunkConfig(
-    objective="mirror", backbone="performer", observe=2, predict=4, execute=2, candidates=3,
-    samples=3, width=8, blocks=1, heads=2, features=8, unet_widths=(8, 8), image_width=8, steps=2,
-    updates=4, batch=5, learning_rate=1e-2, warmup=1, report_every=2,
-)  # fmt: skip
-OBJECTIVES = ("mse", "imle", "mirror", "diffusion", "flow")
+SMALL = {
+    "backbone": "performer", "observe": 2, "predict": 4, "execute": 2, "width": 8, "blocks": 1,
+    "heads": 2, "features": 8, "unet_widths": (8, 8), "image_width": 8, "updates": 4, "batch": 5,
+    "learning_rate": 1e-2, "warmup": 1, "report_every": 2,
+}  # fmt: skip
+TINY = MirrorConfig(**SMALL, candidates=3, samples=3)
+
+
+def tiny(objective: str, **changes) -> ChunkConfig:
+    """Settings of an objective at small sizes."""
+    settings = SMALL | changes
+    settings |= {} if objective == "mse" else {"candidates": 3}
+    return CONFIGS[objective](**settings)
+
+
 key = jax.random.PRNGKey(0)
 
 
@@ -84,12 +95,11 @@ def test_scales_map_ranges_and_deviations_and_leave_constants_alone():
     np.testing.assert_allclose((scored.mean(0), scored.std(0)), ((0, 0), (1, 0)), atol=1e-5)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", CONFIGS)
 def test_every_objective_learns_and_acts_in_the_environments_scale(objective):
-    backbone = "unet" if objective in ("imle", "diffusion") else "performer"
-    config = dataclasses.replace(
-        TINY, objective=objective, backbone=backbone, unet_widths=(8,), updates=2, report_every=1
-    )
+    backbones = {"imle": "unet", "diffusion": "unet", "beso": "transformer"}
+    backbone = backbones.get(objective, "performer")
+    config = tiny(objective, backbone=backbone, unet_widths=(8,), updates=2, report_every=1)
     head, reports = ChunkHead(config, SIZES), []
     head.fit(demonstrations(), 0, lambda update, metrics: reports.append((update, metrics)))
     assert [update for update, _ in reports] == [1, 2]
@@ -132,33 +142,17 @@ def test_an_episode_that_begins_forgets_one_robots_past_alone():
     assert np.isnan(carries[1].gap[0])
 
 
-@pytest.mark.parametrize("choice", ["proxy", "smoothness", "first"])
-def test_the_choice_is_the_one_of_a_loop(choice):
+@pytest.mark.parametrize("choice", ["proxy", "smoothness", "medoid", "first"])
+def test_the_chunk_that_is_taken_has_the_least_score(choice):
     head = ready(choice=choice)
     _, carries = acting(head, 3)
-    old, new = carries[1], carries[2]
-    candidates = np.asarray(
-        head.network.sample(head._params, head._scales, new.history, jax.random.fold_in(key, 2))
-    )
-    for robot in range(B):
-        past, options = np.asarray(old.chunk[robot]), candidates[robot]
-        scores = {
-            "proxy": [np.abs(option[0] - past[1]).mean() for option in options],
-            "smoothness": [np.abs(option[:2] - past[2:]).mean() for option in options],
-            "first": [0, 1, 2],
-        }[choice]
-        np.testing.assert_allclose(new.chunk[robot], options[np.argmin(scores)], atol=1e-5)
-
-
-def test_scores_are_distances_to_the_last_action_and_to_the_rest_of_the_last_chunk():
-    random = np.random.default_rng(0)
-    candidates = jnp.asarray(random.normal(size=(B, 3, 4, A)), jnp.float32)
-    chunk = jnp.asarray(random.normal(size=(B, 4, A)), jnp.float32)
-    wanted = np.abs(candidates[1, 2, 0] - chunk[1, 2]).mean()
-    assert float(proxy_scores(candidates, chunk[:, 2])[1, 2]) == pytest.approx(float(wanted), 1e-4)
-    wanted = np.abs(candidates[1, 2, :1] - chunk[1, 3:]).mean()
-    found = overlap_scores(candidates, chunk, 3)
-    assert float(found[1, 2]) == pytest.approx(float(wanted), 1e-4)
+    for step, old in ((0, head.reset(B)), (2, carries[1])):
+        new, of_step = carries[step], jax.random.fold_in(key, step)
+        candidates = head.network.sample(head._params, head._scales, new.history, of_step)
+        first = jnp.full(B, step == 0)
+        best = np.argmin(scores(choice, candidates, old.chunk, 2, first), 1)
+        wanted = np.asarray(candidates)[np.arange(B), best]
+        np.testing.assert_allclose(new.chunk, wanted, atol=1e-5)
 
 
 def test_a_missing_sensor_reaches_the_context_as_zeros_whatever_it_holds():
@@ -219,27 +213,44 @@ def test_demonstrations_that_cannot_be_learned_from_are_named():
 
 
 def test_a_diverging_loss_ends_training_with_its_name():
-    changes = {"objective": "mse", "learning_rate": 1e38, "updates": 6, "warmup": 0}
-    head = ChunkHead(dataclasses.replace(TINY, **changes), SIZES)
+    head = ChunkHead(tiny("mse", learning_rate=1e38, updates=6, warmup=0), SIZES)
     with pytest.raises(FloatingPointError, match="the loss of mse is nan before update"):
         head.fit(demonstrations(), 0)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("objective", "changes", "message"),
     [
-        ({"execute": 5}, "execute 5 must be at most predict 4"),
-        ({"choice": "smoothness", "execute": 4}, "below predict 4"),
-        ({"backbone": "unet", "predict": 3}, "predict 3 must be a multiple of 2"),
-        ({"backbone": "unet", "unet_widths": (12,)}, "must be multiples of 8"),
-        ({"width": 6}, "width 6 must be a multiple of twice the heads, 4"),
-        ({"steps": 200}, "steps 200 must be at most noise_steps 100"),
-        ({"soft_candidates": 4}, "soft_candidates 4 must be at most samples 3"),
-        ({"batch": 0}, "batch 0 must be at least 1"),
-        ({"quantile": 1.0}, "quantile 1.0 must be between 0 and 1"),
-        ({"least_threshold": 0.3}, "least_threshold 0.3 must be above 0 and at most"),
+        ("mse", {"execute": 5}, "execute 5 must be at most predict 4"),
+        ("imle", {"choice": "smoothness", "execute": 4}, "below predict 4"),
+        ("mse", {"backbone": "unet", "predict": 3}, "predict 3 must be a multiple of 2"),
+        ("mse", {"backbone": "unet", "unet_widths": (12,)}, "must be multiples of 8"),
+        ("mse", {"width": 6}, "width 6 must be a multiple of twice the heads, 4"),
+        ("mse", {"batch": 0}, "batch 0 must be at least 1"),
+        ("diffusion", {"steps": 200}, "steps 200 must be at most noise_steps 100"),
+        ("mirror", {"samples": 2}, "soft_candidates 3 must be at most samples 2"),
+        ("mirror", {"quantile": 1.0}, "quantile 1.0 must be between 0 and 1"),
+        ("mirror", {"least_threshold": 9.0}, "least_threshold 9.0 must be above 0 and at most"),
+        ("beso", {"least_std": 99.0}, "least_std 99.0 must be above 0 and below most_std 80.0"),
+        ("beso", {"spread": 0.0}, "spread 0.0 must be above 0"),
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused(changes, message):
+def test_settings_that_do_not_fit_together_are_refused(objective, changes, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(TINY, **changes)
+        tiny(objective, **changes)
+
+
+@pytest.mark.parametrize(
+    ("objective", "setting"),
+    [
+        *(("mse", name) for name in ("candidates", "choice", "samples", "steps")),
+        *(("imle", name) for name in ("quantile", "soft_weight", "steps")),
+        *(("mirror", name) for name in ("radius", "steps", "prediction")),
+        *(("diffusion", name) for name in ("samples", "radius", "data_std")),
+        *(("flow", name) for name in ("noise_steps", "samples")),
+        *(("beso", name) for name in ("noise_steps", "prediction")),
+    ],
+)
+def test_what_an_objective_does_not_read_is_none_of_its_settings(objective, setting):
+    with pytest.raises(TypeError, match=f"'{setting}'"):
+        CONFIGS[objective](**{setting: 1})

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mummi.imitation.chunks.config import ChunkConfig
+from mummi.imitation.chunks.config import MirrorConfig
 from mummi.imitation.chunks.generators import GENERATORS
 from mummi.imitation.chunks.imle import (
+    Calibration,
+    SoftCoverage,
     batch_global_rs_imle,
     calibrate,
     charbonnier,
@@ -16,6 +18,7 @@ from mummi.imitation.chunks.imle import (
     per_sample_rs_imle,
     soft_coverage,
 )
+from mummi.imitation.heads.head import HEADS
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -112,15 +115,36 @@ def test_per_sample_rejection_drops_conditions_of_which_all_are_rejected(radius)
     )
 
 
-def test_the_threshold_is_a_clamped_moving_average_of_the_quantile():
+@pytest.mark.parametrize("nearest", [False, True])
+def test_the_threshold_is_a_clamped_moving_average_of_the_quantile(nearest):
     to_all = np.random.default_rng(1).random((B, K, B)).astype(np.float32)
-    raw = 0.9 * 0.1 + 0.1 * np.quantile(to_all, 0.3)
-    for most, wanted, capped in ((0.2, raw, 0), (0.11, 0.11, 1)):
-        found = calibrate(0.1, to_all, 0.3, 0.9, 1e-4, most)
+    raw = 0.9 * 0.1 + 0.1 * np.quantile(to_all.min(-1) if nearest else to_all, 0.3)
+    for most, wanted, capped in ((0.2, raw, 0), (0.0911, min(raw, 0.0911), raw > 0.0911)):
+        found = calibrate(0.1, to_all, Calibration(0.3, 0.9, 1e-4, most, nearest))
         np.testing.assert_allclose(found, (wanted, capped), rtol=1e-5)
-    assert float(calibrate(1e-6, 0 * jnp.asarray(to_all), 0.3, 0.9, 1e-4, 0.2)[0]) == np.float32(
-        1e-4
+    nothing, calibration = jnp.zeros_like(to_all), Calibration(0.3, 0.9, 1e-4, 0.2, nearest)
+    assert float(calibrate(1e-6, nothing, calibration)[0]) == np.float32(1e-4)
+
+
+@pytest.mark.parametrize("spread", [0.05, 1.0])
+@pytest.mark.parametrize("size", [2, 7])
+def test_a_quarter_is_rejected_whatever_the_actions_size_and_the_distances(size, spread):
+    """Of all distances the quantile would reject nearly all, or with the clamp of A = 2 nothing."""
+    random = np.random.default_rng(0)
+    targets = jnp.asarray(random.uniform(-1, 1, (32, T, size)), jnp.float32)
+    apart = spread * random.normal(size=(32, 8, T, size))
+    candidates = jnp.asarray(targets[:, None] + apart, jnp.float32)
+    config, key = HEADS["mirror"].default("laptop"), jax.random.PRNGKey(0)
+    step = jax.jit(
+        lambda x: GENERATORS["mirror"].loss(config, lambda *_: candidates, targets, key, x)
     )
+    state, rates = GENERATORS["mirror"].init(config), []
+    for _ in range(45):
+        trained = step(state)
+        state = trained.state
+        rates.append(float(trained.metrics["rejected"]))
+    assert rates[-1] == pytest.approx(config.quantile, abs=0.03)
+    assert float(trained.metrics["capped"]) == 0 and float(trained.metrics["fallback"]) < 0.25
 
 
 def test_soft_coverage_sums_over_the_nearest_candidates():
@@ -150,9 +174,9 @@ def test_a_step_of_training_rejects_by_the_threshold_it_has_just_calibrated():
         [slow_distance(candidates[i, k], targets[i], WEIGHTS) for k in range(K)] for i in range(B)
     ]
     soft = float(soft_coverage(jnp.asarray(own, jnp.float32), 2, 0.5))
-    step = jax.jit(mirror_loss, static_argnums=(4, 5))
-    calibration = (0.4, 0.5, 1e-4, 10.0)
-    loss, found, metrics = step(candidates, targets, 0.1, WEIGHTS, calibration, (2, 0.5, 0.01))
+    step = jax.jit(mirror_loss, static_argnums=(3, 4))
+    how = Calibration(0.4, 0.5, 1e-4, 10.0), SoftCoverage(2, 0.5, 0.01)
+    loss, found, metrics = step(candidates, targets, 0.1, *how, WEIGHTS)
     assert float(found) == pytest.approx(threshold, rel=1e-5)
     assert 0 < rejected < 1
     np.testing.assert_allclose((metrics["rejected"], metrics["fallback"]), (rejected, fallback))
@@ -161,7 +185,7 @@ def test_a_step_of_training_rejects_by_the_threshold_it_has_just_calibrated():
 
 def test_the_head_sums_over_action_dimensions_that_are_scaled_already():
     candidates, targets = problem()
-    config = ChunkConfig(samples=K, soft_weight=0.0, momentum=0.999, most_threshold=2.0)
+    config = MirrorConfig(samples=K, soft_weight=0.0, momentum=0.999, most_threshold=1.0)
     key = jax.random.PRNGKey(0)
     loss, threshold, metrics = GENERATORS["mirror"].loss(
         config, lambda *_: jnp.asarray(candidates), jnp.asarray(targets), key, jnp.float32(1.7)
