@@ -9,7 +9,9 @@ import pytest
 from experiments import two_ways
 from experiments.benchmarks import heads as heads_benchmark
 from mummi.imitation.chunks.config import CONFIGS
+from mummi.imitation.heads.head import HEADS
 from mummi.presets import preset
+from mummi.runs.record import differences
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -53,6 +55,17 @@ def test_coverage_is_twice_the_smaller_share_at_the_starts_that_are_ambiguous():
     )
     assert found["coverage"] == pytest.approx(0.5)
     assert found["success"] == 1 and np.isnan(found["side_switches"])
+
+
+def test_all_objectives_have_the_laptops_sizes_and_are_compared_alike():
+    arguments = two_ways.Arguments(candidates=5, choice="medoid", updates=7)
+    for objective in arguments.objectives:
+        made, laptop = two_ways.config(objective, arguments), HEADS[objective].default("laptop")
+        changed = {name for name, *_ in differences(laptop, made)}
+        assert changed <= {"backbone", "execute", "width", "updates", "candidates", "choice"}
+        assert (made.backbone, made.updates) == ("performer", 7)
+        if objective != "mse":
+            assert (made.candidates, made.choice) == (5, "medoid")
 
 
 def test_the_command_leaves_a_picture_and_numbers(tmp_path, capsys):

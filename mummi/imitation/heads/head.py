@@ -109,7 +109,6 @@ class HeadKind(NamedTuple):
 
     Attributes:
         module, head, config: its module, class and config dataclass.
-        fields: of the config, that make the kind.
         presets: fields that some presets of ``mummi.presets`` change, by their names.
         blind: it reads no sensor, so that none can be missing.
     """
@@ -117,14 +116,13 @@ class HeadKind(NamedTuple):
     module: str
     head: str
     config: str
-    fields: Mapping[str, Any] = {}
     presets: Mapping[str, Mapping[str, Any]] = {}
     blind: bool = False
 
     def default(self, preset: str = "paper") -> Any:
         """The config that the head has without flags in a run of ``preset``."""
-        fields = {**self.fields, **self.presets.get(preset, {})}
-        return getattr(importlib.import_module(self.module), self.config)(**fields)
+        config = getattr(importlib.import_module(self.module), self.config)
+        return config(**self.presets.get(preset, {}))
 
     def build(self, config: Any, sizes: Sizes) -> Head:
         """The head, untrained."""

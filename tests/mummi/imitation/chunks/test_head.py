@@ -13,7 +13,8 @@ from mummi.imitation.chunks.context import SensorContext, sensed
 from mummi.imitation.chunks.head import ChunkHead
 from mummi.imitation.chunks.network import min_max, z_score
 from mummi.imitation.chunks.training import windows
-from mummi.imitation.heads.head import Percept, Sizes, Trajectory
+from mummi.imitation.heads.head import HEADS, Percept, Sizes, Trajectory
+from mummi.presets import CHUNKS
 from tests.support.small import MODALITIES, draw_value, random_parameters
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -254,3 +255,12 @@ def test_settings_that_do_not_fit_together_are_refused(objective, changes, messa
 def test_what_an_objective_does_not_read_is_none_of_its_settings(objective, setting):
     with pytest.raises(TypeError, match=f"'{setting}'"):
         CONFIGS[objective](**{setting: 1})
+
+
+def test_every_size_of_a_preset_is_a_setting_of_an_objective_and_reaches_it():
+    own = {name: {f.name for f in dataclasses.fields(config)} for name, config in CONFIGS.items()}
+    for preset, sizes in CHUNKS.items():
+        assert set(sizes) <= set().union(*own.values())
+        for name in CONFIGS:
+            made = HEADS[name].default(preset)
+            assert all(getattr(made, key) == sizes[key] for key in set(sizes) & own[name])
