@@ -102,8 +102,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
         return_unknown_args=True,
     )
     require_settings(rest, name)
-    of_head = [flag[7:] for flag in named(arguments) if flag.startswith("--head.")]
-    require_read(own.imitation.settings, [flag.replace("-", "_") for flag in of_head])
+    of_head = [flag[len("--head.") :] for flag in named(arguments) if flag.startswith("--head.")]
+    require_read(own.imitation.settings, [setting.replace("-", "_") for setting in of_head])
     imitation = Imitation(**vars(own.imitation))
     default = taken and dataclasses.replace(taken, logdir="")
     task = peek(arguments, "task") or (default.task if default else NO_SIMULATOR)

@@ -8,6 +8,7 @@ from mummi.imitation.settings import only
 
 Objective = Literal["mse", "imle", "mirror", "diffusion", "flow", "beso"]
 Backbone = Literal["unet", "performer", "transformer"]
+Prediction = Literal["noise", "sample"]
 Choice = Literal["proxy", "smoothness", "medoid", "first"]
 
 
@@ -195,7 +196,7 @@ class DiffusionConfig(SampledConfig):
     objective: ClassVar[Objective] = "diffusion"
 
     candidates: int = 1
-    prediction: Literal["noise", "sample"] = "noise"
+    prediction: Prediction = "noise"
     steps: int = 10
     noise_steps: int = 100
 

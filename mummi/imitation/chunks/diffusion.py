@@ -4,7 +4,7 @@ Times of a network are in [0, 1].
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,12 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from mummi.imitation.chunks.config import Prediction
+
 Predict = Callable[[Array, Array], Array]
 """A network's output for noisy chunks [B, ..., T, A] at times [B]."""
 Denoise = Callable[[Array, Array], Array]
 """The expected clean chunks of noisy ones [B, ..., T, A] whose noise has deviation σ [B]."""
-Prediction = Literal["noise", "sample"]
 
 
 def squared_cosine(steps: int) -> Float[np.ndarray, " N"]:
