@@ -225,12 +225,13 @@ CHUNKS = {
         "observe": 2, "predict": 8, "execute": 2, "width": 128, "blocks": 2, "heads": 4,
         "features": 32, "unet_widths": (32, 64), "updates": 2_000, "batch": 32,
         "learning_rate": 1e-3, "warmup": 100, "prediction": "sample",
-        "calibrate": "nearest", "most_threshold": 1.0,
+        "calibrate": "nearest", "momentum": 0.5, "most_threshold": 1.0,
     },
     "debug": {
         "observe": 2, "predict": 4, "execute": 2, "width": 16, "blocks": 1, "heads": 2,
         "features": 8, "unet_widths": (8,), "updates": 3, "batch": 8, "samples": 3, "steps": 2,
-        "noise_steps": 4, "prediction": "sample", "calibrate": "nearest", "most_threshold": 1.0,
+        "noise_steps": 4, "prediction": "sample", "calibrate": "nearest", "momentum": 0.5,
+        "most_threshold": 1.0,
     },
 }  # fmt: skip
 """Settings of chunk heads by preset, of each objective those that it has; the others' are the
