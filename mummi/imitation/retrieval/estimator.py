@@ -186,8 +186,8 @@ class Retrieval:
             ValueError: they are not what ``arrays`` gives, or of another format.
         """
         try:
-            meta = json.loads(str(arrays["meta"]))
-        except (KeyError, ValueError) as error:
+            meta = json.loads(np.asarray(arrays["meta"]).item())
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the arrays of a Retrieval: {error}") from error
         if meta.get("format") != _FORMAT:
             raise ValueError(f"format {meta.get('format')}, where this reads {_FORMAT}")
