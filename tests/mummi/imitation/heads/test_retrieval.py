@@ -10,7 +10,7 @@ from mummi.imitation.heads import outcomes
 from mummi.imitation.heads.head import Percept, Sizes, Trajectory
 from mummi.imitation.heads.outcomes import Outcome
 from mummi.imitation.heads.replay import RandomReplay, ReplayConfig
-from mummi.imitation.heads.retrieval import RetrievalHead, RetrievalHeadConfig
+from mummi.imitation.heads.retrieval import MOMENT, RetrievalHead, RetrievalHeadConfig
 from mummi.imitation.retrieval import RetrievalConfig, StageConfig
 from mummi.modality import Modality
 from tests.support.demonstrated import (
@@ -136,6 +136,20 @@ def test_what_is_selected(task):
             near = (values @ found.output[q]).argmax()
         np.testing.assert_array_equal(played["prediction"][q], first[nodes[near]])
     assert not np.array_equal(played["policy"], played["attention"])
+
+
+def test_in_closed_loop_actions_are_predicted_anew_for_what_is_seen_then():
+    rows = demonstrations(8, steps=6)
+    library = RetrievalConfig(task="regression", impute=False, validation=0.0, prediction=SOFT)
+    config = RetrievalHeadConfig(research_every=3, play="fused", retrieval=library)
+    head = fitted(RetrievalHead, config, rows)
+    played = act_along(head, [at(rows[2], t) for t in range(6)])
+    for step in (0, 3):
+        seen = {n: x[step : step + 1] for n, x in rows[2].percept.embeddings.items()}
+        moment = {MOMENT: np.full((1, 1), float(step))}
+        (expected,) = head.retrieval.predict(seen | moment)[:, :3, :, 0]
+        np.testing.assert_allclose(played[step : step + 3], expected, atol=1e-5)
+    assert not np.allclose(played[:3], played[3:], atol=1e-3)
 
 
 REACH = Sizes((Modality("near", "vector", (2,)),), 3, {"near": 2}, 3)
