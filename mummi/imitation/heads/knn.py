@@ -6,24 +6,38 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.special
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from mummi.imitation.heads.head import Percept, Report, Sizes, Trajectory, no_report
+from mummi.imitation.retrieval.distance import (
+    Blocks,
+    fit_zscore,
+    make_blocks,
+    paired,
+    pairwise,
+    zscore,
+)
 from mummi.imitation.settings import only
+
+FLOOR = 0.1
+"""Least standard deviation of a dimension, as a share of its block's."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KNNConfig:
     """Nearest neighbours.
 
-    Distances are Euclidean, between latent states whose every dimension is standardised.
+    The distance is the modality-fair one of retrieval (RL4IL, eq. 13): the latent state and what
+    each available sensor says count alike, whatever their sizes.
 
     Attributes:
         mode: weighted (VINN: the mean of the neighbours' actions under a softmax of their negative
             distances) or follow (VPT search: the actions of the nearest demonstration from the
             nearest step on, until the robot diverges from it).
-        neighbours: k of weighted.
-        temperature: the distances of weighted are divided by it.
+        neighbours: k of weighted; of a step that was shown several times, with other sensors
+            failing, the nearest copy alone is one.
+        temperature: the distances of weighted are divided by it; 1 is the distance at which
+            everything differs by a standard deviation.
         divergence: follow searches again when the distance to the followed step exceeds this many
             times the distance at which it was found, or the median distance between successive
             steps of a demonstration where that is larger.
@@ -32,7 +46,7 @@ class KNNConfig:
 
     mode: Literal["weighted", "follow"] = "weighted"
     neighbours: int = only("mode", "weighted", default=16)
-    temperature: float = only("mode", "weighted", default=1.0)
+    temperature: float = only("mode", "weighted", default=0.1)
     divergence: float = only("mode", "follow", default=2.0)
     follow_steps: int = only("mode", "follow", default=64)
 
@@ -61,24 +75,33 @@ class NearestNeighbours:
 
     def __init__(self, config: KNNConfig, sizes: Sizes):
         self.config = config
+        self._names = tuple(sizes.embeddings)
+        self._dims = (sizes.feature, *sizes.embeddings.values())
 
     def fit(
         self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
     ) -> None:
         """Keeps every step of the demonstrations."""
-        features = np.concatenate([t.percept.feature for t in trajectories]).astype(np.float64)
-        std = features.std(0)
-        last = np.concatenate([np.arange(len(t.action)) == len(t.action) - 1 for t in trajectories])
+        rows, available = (
+            np.concatenate(part)
+            for part in zip(*(self._sensed(t.percept) for t in trajectories), strict=True)
+        )
+        mean, std = fit_zscore(rows, available, self._dims, FLOOR)
+        last = [np.arange(len(t.action)) == len(t.action) - 1 for t in trajectories]
         arrays = {
-            "mean": features.mean(0),
-            "std": np.where(std < 1e-6, 1.0, std),
+            "mean": mean,
+            "std": std,
             "action": np.concatenate([t.action for t in trajectories]),
-            "last": last,
+            "step": identities(trajectories),
+            "last": np.concatenate(last),
+            "row": zscore(rows, available, self._dims, mean, std),
+            "available": available,
         }
-        feature = standardised(features, arrays)
-        moved = np.linalg.norm(np.diff(feature, axis=0), axis=1)[~last[:-1]]
-        spacing = np.array(np.median(moved) if len(moved) else 0.0)
-        self.restore(arrays | {"feature": feature, "spacing": spacing})
+        self.restore(arrays)
+        following = np.flatnonzero(~arrays["last"])
+        steps = self._library.take(following), self._library.take(following + 1)
+        moved = paired(*steps, self._dims)
+        self._arrays["spacing"] = np.array(np.median(moved) if len(moved) else 0.0)
 
     def reset(self, batch: int) -> Following:
         """Nothing is followed before the first step."""
@@ -86,7 +109,9 @@ class NearestNeighbours:
 
     def act(self, carry: Following, percept: Percept, is_first, key: Array):
         """Actions [B, A] of the neighbours, or of the step that is followed."""
-        query = standardised(np.asarray(percept.feature), self._arrays)
+        rows, available = self._sensed(percept)
+        scale = self._arrays["mean"], self._arrays["std"]
+        query = self._blocks(zscore(rows, available, self._dims, *scale), available)
         if self.config.mode == "weighted":
             return self._weighted(query), carry
         carry = self._search(carry, query, np.asarray(is_first))
@@ -100,42 +125,69 @@ class NearestNeighbours:
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes what ``arrays`` gave."""
-        self._arrays = {**arrays, "feature": arrays["feature"].astype(np.float32)}
-        self._squared = np.square(self._arrays["feature"]).sum(1)
+        self._arrays = dict(arrays)
+        self._library = self._blocks(arrays["row"], arrays["available"])
+        _, count = np.unique(arrays["step"], return_counts=True)
+        self._distinct, self._copies = len(count), count.max()
 
-    def _nearest(self, query: Float[np.ndarray, "B F"], k: int):
-        """The k nearest steps of each query and how far they are, both [B, k].
+    def _sensed(self, percept: Percept) -> tuple[np.ndarray, np.ndarray]:
+        """Latent states and embeddings side by side [N, D], and what is available [N, M]."""
+        rows = [percept.feature, *(percept.embeddings[name] for name in self._names)]
+        masks = [percept.available[name] for name in self._names]
+        latent = np.ones(len(rows[0]), bool)
+        return np.concatenate(rows, 1), np.stack([latent, *masks], 1)
 
-        They are found by |f|^2 - 2 q.f, one matrix product over the library.
-        """
-        feature = self._arrays["feature"]
-        k = min(k, len(feature))
-        near = np.argpartition(self._squared - 2 * query @ feature.T, k - 1, axis=1)[:, :k]
-        return near, np.linalg.norm(query[:, None] - feature[near], axis=-1)
+    def _blocks(self, rows, available) -> Blocks:
+        return make_blocks(rows, available, self._dims, np.float32)
 
-    def _weighted(self, query):
+    def _nearest(
+        self, query: Blocks, k: int
+    ) -> tuple[Int[np.ndarray, "B k"], Float[np.ndarray, "B k"]]:
+        """The k nearest steps of each query, no two of them copies, and how far they are."""
+        k = min(k, self._distinct)
+        many = min(k * self._copies, len(self._arrays["row"]))
+        near = np.argpartition(pairwise(query, self._library), many - 1, axis=1)[:, :many]
+        found = np.zeros((len(near), k), int), np.zeros((len(near), k))
+        for b, rows in enumerate(near):
+            distance = self._away(query.take([b]), rows)
+            order = np.argsort(distance, kind="stable")
+            _, first = np.unique(self._arrays["step"][rows[order]], return_index=True)
+            chosen = order[np.sort(first)[:k]]
+            found[0][b], found[1][b] = rows[chosen], distance[chosen]
+        return found
+
+    def _away(self, query: Blocks, steps: Int[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
+        """Distance of each query, or of the one, to a step of the library."""
+        if len(query.scaled) != len(steps):
+            query = query.take(np.zeros(len(steps), int))
+        return paired(query, self._library.take(steps), self._dims)
+
+    def _weighted(self, query: Blocks) -> Float[np.ndarray, "B A"]:
         near, distance = self._nearest(query, self.config.neighbours)
         weight = scipy.special.softmax(-distance / self.config.temperature, axis=1)
         return np.einsum("bk,bka->ba", weight, self._arrays["action"][near]).astype(np.float32)
 
-    def _search(self, carry: Following, query, is_first) -> Following:
+    def _search(self, carry: Following, query: Blocks, is_first) -> Following:
         """Those robots that follow nothing, for too long, or too far away, find a new step."""
-        feature = self._arrays["feature"]
-        away = np.linalg.norm(query - feature[carry.step], axis=1)
+        away = self._away(query, carry.step)
         lost = is_first | (carry.step < 0) | (carry.age >= self.config.follow_steps)
         lost |= away > carry.bound
         if not lost.any():
             return carry
         step, age, bound = (np.array(x) for x in carry)
-        near, distance = self._nearest(query[lost], 1)
+        near, distance = self._nearest(query.take(lost), 1)
         step[lost], age[lost] = near[:, 0], 0
         nearest = np.maximum(distance[:, 0], self._arrays["spacing"])
         bound[lost] = self.config.divergence * nearest
         return Following(step=step, age=age, bound=bound)
 
 
-def standardised(
-    feature: Float[np.ndarray, "N F"], scale: Mapping[str, np.ndarray]
-) -> Float[np.ndarray, "N F"]:
-    """Features, float32, less ``scale["mean"]`` over ``scale["std"]``."""
-    return ((feature - scale["mean"]) / scale["std"]).astype(np.float32)
+def identities(trajectories: Sequence[Trajectory]) -> Int[np.ndarray, " N"]:
+    """A number for each step of all of them, which copies of a demonstration share."""
+    starts: dict[bytes, int] = {}
+    numbers, free = [], 0
+    for t in trajectories:
+        start = starts.setdefault(t.action.tobytes(), free)
+        numbers.append(start + np.arange(len(t.action)))
+        free = max(free, start + len(t.action))
+    return np.concatenate(numbers)

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import scipy.spatial
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
 from mummi.imitation.heads.head import Percept, Report, Sizes, Trajectory, no_report
+from mummi.imitation.retrieval.labels import padded
+from mummi.modality import Modality
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +42,7 @@ class Recordings:
     def __init__(self, actions: Sequence[np.ndarray]):
         self.length = np.array([len(a) for a in actions])
         # One row of zeros more than the longest: what is played past an end.
-        self.padded = np.zeros((len(actions), self.length.max() + 1, actions[0].shape[1]), "f4")
-        for row, action in zip(self.padded, actions, strict=True):
-            row[: len(action)] = action
+        self.padded = np.pad(padded(actions), ((0, 0), (0, 1), (0, 0)))
 
     def play(self, playing: Playing) -> np.ndarray:
         """The action [B, A] of each robot; zeros past the end of its recording."""
@@ -59,6 +59,38 @@ class Recordings:
         return cls([action[:length] for action, length in pairs])
 
 
+class Told:
+    """What a task tells its robot, who need not look: the modalities that cannot fail.
+
+    Args:
+        modalities: the sensors.
+
+    Attributes:
+        names: those that cannot fail.
+    """
+
+    def __init__(self, modalities: Sequence[Modality]):
+        self.names = tuple(m.name for m in modalities if not m.can_fail)
+
+    def __call__(self, percept: Percept) -> Float[np.ndarray, "B D"]:
+        """What each step is told, zeros where missing; D = 0 where everything can fail."""
+        rows = [np.zeros((len(percept.feature), 0))]
+        for name in self.names:
+            value = np.asarray(percept.values[name], np.float64).reshape(len(rows[0]), -1)
+            rows.append(np.where(np.asarray(percept.available[name])[:, None], value, 0.0))
+        return np.concatenate(rows, 1)
+
+
+def draw(
+    told: Float[np.ndarray, "B D"], library: Float[np.ndarray, "N D"], key: Array
+) -> Int[np.ndarray, " B"]:
+    """A demonstration for each robot, all that were told the same, or nearest, being as likely."""
+    distance = scipy.spatial.distance.cdist(told, library)
+    same = np.isclose(distance, distance.min(1, keepdims=True), atol=1e-5)
+    luck = np.asarray(jax.random.uniform(key, same.shape))
+    return np.where(same, luck, -1.0).argmax(1)
+
+
 class RandomReplay:
     """Head ``replay``; a ``Head``.
 
@@ -68,7 +100,7 @@ class RandomReplay:
 
     def __init__(self, config: ReplayConfig, sizes: Sizes):
         self.config = config
-        self._names = [m.name for m in sizes.modalities if not m.can_fail]
+        self._tell = Told(sizes.modalities)
 
     def fit(
         self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
@@ -84,7 +116,7 @@ class RandomReplay:
     def act(self, carry: Playing, percept: Percept, is_first, key: Array):
         """The next action [B, A] of each robot's demonstration; zeros past its end."""
         if is_first.any():
-            drawn = self._draw(self._tell(percept), key)
+            drawn = draw(self._tell(percept), self._told, key)
             carry = Playing(
                 index=np.where(is_first, drawn, carry.index),
                 step=np.where(is_first, 0, carry.step),
@@ -98,18 +130,3 @@ class RandomReplay:
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes what ``arrays`` gave."""
         self._recordings, self._told = Recordings.of(arrays), arrays["told"]
-
-    def _tell(self, percept: Percept) -> np.ndarray:
-        """What each step is told, [B, D], zeros where missing; D = 0 where everything can fail."""
-        rows = [np.zeros((len(percept.feature), 0))]
-        for name in self._names:
-            value = np.asarray(percept.values[name], np.float64).reshape(len(rows[0]), -1)
-            rows.append(np.where(np.asarray(percept.available[name])[:, None], value, 0.0))
-        return np.concatenate(rows, 1)
-
-    def _draw(self, told: np.ndarray, key: Array) -> np.ndarray:
-        """A demonstration for each robot, int [B], all that were told the same being as likely."""
-        distance = scipy.spatial.distance.cdist(told, self._told)
-        same = np.isclose(distance, distance.min(1, keepdims=True), atol=1e-5)
-        luck = np.asarray(jax.random.uniform(key, same.shape))
-        return np.where(same, luck, -1.0).argmax(1)

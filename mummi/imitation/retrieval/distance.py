@@ -4,6 +4,7 @@ Embeddings are concatenated blocks [..., D], D the sum of ``dims``; availability
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -28,19 +29,31 @@ def element_mask(available: ArrayLike, dims: Sequence[int]) -> Bool[np.ndarray, 
 
 
 def fit_zscore(
-    embedding: Float[np.ndarray, "N D"], available: Bool[np.ndarray, "N M"], dims: Sequence[int]
+    embedding: Float[np.ndarray, "N D"],
+    available: Bool[np.ndarray, "N M"],
+    dims: Sequence[int],
+    floor: float = 0.0,
 ) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
     """Mean and standard deviation of each dimension over the available samples (eq. 11).
 
     A standard deviation below ``EPSILON``, or of fewer than two samples, is set to 1; the mean of
     a modality that is never available is 0.
+
+    Args:
+        embedding: blocks side by side; anything where missing.
+        available: which modalities each sample has.
+        dims: size of each modality's block.
+        floor: least standard deviation, as a share of the root of its block's mean variance: a
+            dimension that hardly varies is not blown up to the size of the others.
     """
     mask = element_mask(available, dims)
     x = np.where(mask, embedding, 0.0).astype(np.float64)
     count = mask.sum(0)
     mean = x.sum(0) / np.maximum(count, 1)
-    variance = np.where(mask, x - mean, 0.0)
-    std = np.sqrt(np.square(variance).sum(0) / np.maximum(count - 1, 1))
+    deviation = np.where(mask, x - mean, 0.0)
+    variance = np.square(deviation).sum(0) / np.maximum(count - 1, 1)
+    of_block = np.add.reduceat(variance, np.cumsum(dims) - dims) / dims
+    std = np.maximum(np.sqrt(variance), floor * np.sqrt(np.repeat(of_block, dims)))
     return mean, np.where(std < EPSILON, 1.0, std)
 
 
@@ -55,6 +68,66 @@ def zscore(
     mask = element_mask(available, dims)
     x = np.where(mask, embedding, 0.0)
     return np.where(mask, (x - mean) / std, 0.0).astype(np.float32)
+
+
+class Blocks(NamedTuple):
+    """Samples as ``pairwise`` and ``paired`` compare them.
+
+    Attributes:
+        scaled: blocks side by side, each over the root of its size; 0 where missing.
+        square: squared norm of each of these blocks.
+        available: 1 where the sample has the modality, else 0.
+    """
+
+    scaled: Float[np.ndarray, "N D"]
+    square: Float[np.ndarray, "N M"]
+    available: Float[np.ndarray, "N M"]
+
+    def take(self, rows) -> "Blocks":
+        """The samples at ``rows``."""
+        return Blocks(*(x[rows] for x in self))
+
+
+def make_blocks(
+    embedding: Float[np.ndarray, "N D"],
+    available: Bool[np.ndarray, "N M"],
+    dims: Sequence[int],
+    dtype: type = np.float64,
+    fair: bool = True,
+) -> Blocks:
+    """Blocks of z-scored samples; ``fair`` False leaves out the division by their size."""
+    size = np.repeat(np.sqrt(dims) if fair else np.ones(len(dims)), dims)
+    x = np.where(element_mask(available, dims), embedding, 0.0) / size
+    square = np.add.reduceat(np.square(x), np.cumsum(dims) - dims, axis=1)
+    return Blocks(x.astype(dtype), square.astype(dtype), np.asarray(available, dtype))
+
+
+def pairwise(query: Blocks, library: Blocks, fair: bool = True) -> Float[np.ndarray, "Q N"]:
+    """Distance of eq. 13 between each query and each item; infinite where they share nothing.
+
+    What is missing is 0 in the blocks, so that one matrix product has the inner products of the
+    shared ones alone.
+    """
+    total = query.square @ library.available.T + query.available @ library.square.T
+    total = np.maximum(total - 2.0 * query.scaled @ library.scaled.T, 0.0)
+    return _distance(total, query.available @ library.available.T, fair)
+
+
+def paired(a: Blocks, b: Blocks, dims: Sequence[int]) -> Float[np.ndarray, " N"]:
+    """Distance of eq. 13 between each sample of ``a`` and that of ``b`` in the same place."""
+    parts = [np.zeros(0)]
+    for rows in chunks(len(a.scaled), sum(dims)):
+        one, other = a.take(rows), b.take(rows)
+        both = one.available * other.available
+        difference = np.square(one.scaled - other.scaled, dtype=np.float64)
+        square = np.add.reduceat(difference, np.cumsum(dims) - dims, axis=1)
+        parts.append(_distance((both * square).sum(1), both.sum(1), True))
+    return np.concatenate(parts)
+
+
+def _distance(total: np.ndarray, shared: np.ndarray, fair: bool) -> np.ndarray:
+    divisor = np.maximum(shared, 1) if fair else 1.0
+    return np.where(shared > 0, np.sqrt(total / divisor), np.inf)
 
 
 def modality_fair_distance(
@@ -93,18 +166,10 @@ def modality_fair_distance(
     present = np.broadcast_to(np.asarray(available, bool), (len(query), len(dims)))
     stored = True if library_available is None else np.asarray(library_available, bool)
     stored = np.broadcast_to(stored, (len(library), len(dims)))
-    total = np.zeros((len(query), len(library)))
-    shared = np.zeros_like(total)
-    ends = np.cumsum(dims)
-    for m, (start, end) in enumerate(zip(ends - dims, ends, strict=True)):
-        a = np.where(present[:, m, None], query[:, start:end], 0.0).astype(np.float64)
-        b = np.where(stored[:, m, None], library[:, start:end], 0.0).astype(np.float64)
-        square = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2.0 * a @ b.T
-        both = present[:, m, None] & stored[:, m]
-        total += np.where(both, np.maximum(square, 0.0) / (dims[m] if fair else 1), 0.0)
-        shared += both
-    divisor = np.maximum(shared, 1) if fair else 1.0
-    return np.where(shared > 0, np.sqrt(total / divisor), np.inf)
+    query, library = (
+        make_blocks(x, mask, dims, fair=fair) for x, mask in ((query, present), (library, stored))
+    )
+    return pairwise(query, library, fair)
 
 
 def smallest(

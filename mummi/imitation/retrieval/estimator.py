@@ -4,13 +4,14 @@ import dataclasses
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from mummi.imitation.retrieval.config import RetrievalConfig, StageConfig
-from mummi.imitation.retrieval.distance import fit_zscore, zscore
+from mummi.imitation.retrieval.distance import EPSILON, fit_zscore, zscore
 from mummi.imitation.retrieval.imputation import fit_imputer, impute, make_imputer
 from mummi.imitation.retrieval.index import Samples
 from mummi.imitation.retrieval.retriever import Retrieved, Retriever
@@ -48,13 +49,24 @@ class Retrieval:
         embeddings: Mapping[str, ArrayLike],
         labels: ArrayLike,
         available: Mapping[str, ArrayLike] | None = None,
+        *,
+        always: Collection[str] = (),
+        losses: Float[np.ndarray, "_ _"] | None = None,
     ) -> "Retrieval":
         """Learns from N labelled samples; returns itself.
+
+        Labels of regression with several axes are quantities [N, ..., L], at times for example:
+        each element loses its mean, and each of the L quantities has one scale, the root of its
+        mean variance over all elements. An element that hardly varies then counts for little.
 
         Args:
             embeddings: by modality, floating [N, D_m]; anything, NaN too, where not available.
             labels: integers [N] for classification; floats [N, ...] for regression.
             available: by modality, bool [N]; what is not named is available throughout.
+            always: modalities that never fail, for whose imputation nothing is trained; one that
+                is missing all the same stands at the training mean and is left out of distances.
+            losses: [i, j] is what it costs to retrieve sample j for sample i, the loss of eq. 9; by
+                default the difference of their labels.
 
         Raises:
             ValueError: when shapes, lengths or values do not fit, naming the modality.
@@ -62,9 +74,16 @@ class Retrieval:
         if not embeddings:
             raise ValueError("embeddings names no modality; at least one is needed")
         self.modalities = {name: _width(name, x) for name, x in embeddings.items()}
+        for name in always:
+            self._require_known(name)
         samples = self._collect(embeddings, available)
         count = len(samples.embedding)
         values = self._encode(np.asarray(labels), count)
+        if losses is not None and (losses.shape != (count, count) or not np.isfinite(losses).all()):
+            raise ValueError(
+                f"losses have shape {losses.shape}; {count} samples have finite ones of shape "
+                f"{(count, count)}"
+            )
         ones = np.ones(sum(self._dims))
         self._scale = (0 * ones, ones)
         if self.config.normalise:
@@ -72,10 +91,11 @@ class Retrieval:
         samples = self._normalised(samples)
         self._imputers, self.history = {}, {}
         if self.config.impute and len(self._dims) > 1:
-            self._fit_imputers(samples)
+            self._fit_imputers(samples, always)
             samples = impute(self._imputers, samples, self._dims)
         self._predictor = self._make_predictor()
-        self._predictor.fit(samples, values, samples, samples, self._seed(len(self._dims)))
+        seed = self._seed(len(self._dims))
+        self._predictor.fit(samples, values, samples, samples, seed, losses)
         self.history["prediction"] = self._predictor.history
         return self
 
@@ -108,20 +128,39 @@ class Retrieval:
     ) -> Retrieved:
         """The samples that a prediction rests on, as their positions in what ``fit`` was given.
 
-        Arguments and errors are those of ``predict``. The output is class logits, or labels
-        standardised by element; predictions of hard selection are those of the first node.
+        Arguments and errors are those of ``predict``. The output is class logits, or standardised
+        labels; predictions of hard selection are those of the first node.
         """
+        query = self._complete(embeddings, available)
+        return self._predictor(query)
+
+    def complete(
+        self,
+        embeddings: Mapping[str, ArrayLike],
+        available: Mapping[str, ArrayLike] | None = None,
+    ) -> Float[np.ndarray, "Q D"]:
+        """Normalised embeddings side by side, float32, missing ones imputed or 0.
+
+        Arguments and errors are those of ``predict``.
+        """
+        return self._complete(embeddings, available).embedding
+
+    @property
+    def library(self) -> Float[np.ndarray, "N D"]:
+        """What ``complete`` says of the samples that were given to ``fit``."""
+        return self._predictor.library.embedding
+
+    def _complete(self, embeddings, available) -> Samples:
         if not self.modalities:
             raise RuntimeError("nothing to retrieve from; call fit or load first")
         samples = self._normalised(self._collect(embeddings, available))
-        return self._predictor(impute(self._imputers, samples, self._dims))
+        return impute(self._imputers, samples, self._dims)
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes one .npz file: arrays, and a JSON text of settings; no pickles.
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that was fitted, settings too, as arrays by names with slashes.
 
         Raises:
             RuntimeError: before ``fit``.
-            OSError: when it cannot be written; a file that was there stays.
         """
         if not self.modalities:
             raise RuntimeError("nothing to save; call fit first")
@@ -137,6 +176,43 @@ class Retrieval:
         parts |= {f"imputation{m}": imputer.arrays() for m, imputer in self._imputers.items()}
         for part, content in parts.items():
             arrays |= {f"{part}/{name}": array for name, array in content.items()}
+        return arrays
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, np.ndarray]) -> "Retrieval":
+        """One whose predictions are those of the one that gave ``arrays``.
+
+        Raises:
+            ValueError: they are not what ``arrays`` gives, or of another format.
+        """
+        try:
+            meta = json.loads(np.asarray(arrays["meta"]).item())
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not the arrays of a Retrieval: {error}") from error
+        if meta.get("format") != _FORMAT:
+            raise ValueError(f"format {meta.get('format')}, where this reads {_FORMAT}")
+        settings = meta["config"]
+        stages = {name: StageConfig(**settings[name]) for name in ("prediction", "imputation")}
+        self = cls(RetrievalConfig(**settings | stages))
+        self.modalities = meta["modalities"]
+        self._label_shape = tuple(meta["label_shape"])
+        self._scale = (arrays["mean"], arrays["std"])
+        self._labels = part(arrays, "labels")
+        self._predictor = self._make_predictor().restore(part(arrays, "prediction"))
+        self._imputers = {
+            m: make_imputer(self.config, self._dims).restore(part(arrays, f"imputation{m}"))
+            for m in meta["imputed"]
+        }
+        return self
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes ``arrays`` as one .npz file, without pickles.
+
+        Raises:
+            RuntimeError: before ``fit``.
+            OSError: when it cannot be written; a file that was there stays.
+        """
+        arrays = self.arrays()
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -152,24 +228,9 @@ class Retrieval:
             # Of a damaged archive np.load would leave the file open.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
-            meta = json.loads(str(arrays["meta"]))
+            return cls.restored(arrays)
         except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is no file of Retrieval.save: {error}") from error
-        if meta.get("format") != _FORMAT:
-            raise ValueError(f"{path} has format {meta.get('format')}; this reads {_FORMAT}")
-        settings = meta["config"]
-        stages = {name: StageConfig(**settings[name]) for name in ("prediction", "imputation")}
-        self = cls(RetrievalConfig(**settings | stages))
-        self.modalities = meta["modalities"]
-        self._label_shape = tuple(meta["label_shape"])
-        self._scale = (arrays["mean"], arrays["std"])
-        self._labels = _part(arrays, "labels")
-        self._predictor = self._make_predictor().restore(_part(arrays, "prediction"))
-        self._imputers = {
-            m: make_imputer(self.config, self._dims).restore(_part(arrays, f"imputation{m}"))
-            for m in meta["imputed"]
-        }
-        return self
 
     @property
     def _dims(self) -> tuple[int, ...]:
@@ -181,8 +242,10 @@ class Retrieval:
     def _make_predictor(self) -> Retriever:
         return Retriever(self.config, self.config.prediction, self._dims, self.config.task)
 
-    def _fit_imputers(self, samples: Samples) -> None:
+    def _fit_imputers(self, samples: Samples, always: Collection[str]) -> None:
         for m, name in enumerate(self.modalities):
+            if name in always:
+                continue
             donors = int(samples.available[:, m].sum())
             if donors < _LEAST:
                 raise ValueError(
@@ -196,13 +259,16 @@ class Retrieval:
         embedding = zscore(samples.embedding, samples.available, self._dims, *self._scale)
         return Samples(embedding, samples.available)
 
+    def _require_known(self, name: str) -> None:
+        if name not in self.modalities:
+            known = ", ".join(self.modalities)
+            raise ValueError(f"unknown modality {name!r}; there are {known}")
+
     def _collect(self, embeddings, available) -> Samples:
         """Blocks and masks side by side, checked against the modalities."""
         available = available or {}
         for name in (*embeddings, *available):
-            if name not in self.modalities:
-                known = ", ".join(self.modalities)
-                raise ValueError(f"unknown modality {name!r}; there are {known}")
+            self._require_known(name)
         if not embeddings:
             raise ValueError("embeddings names no modality; with all missing, give one and mask it")
         count = len(next(iter(embeddings.values())))
@@ -234,7 +300,7 @@ class Retrieval:
         return Samples(np.concatenate(blocks, 1), np.stack(masks, 1))
 
     def _encode(self, labels: np.ndarray, count: int) -> np.ndarray:
-        """Labels as float32 [N, L]: one-hot, or standardised by element."""
+        """Labels as float32 [N, L]: one-hot, or standardised."""
         classes = self.config.task == "classification"
         if len(labels.shape) < 1 or len(labels) != count or (classes and labels.ndim != 1):
             raise ValueError(f"labels have shape {labels.shape} for {count} samples")
@@ -251,10 +317,13 @@ class Retrieval:
         flat = labels.reshape(count, -1).astype(np.float64)
         if not np.isfinite(flat).all():
             raise ValueError("labels hold numbers that are not finite")
-        everything = np.ones((count, 1), bool)
-        mean, std = fit_zscore(flat, everything, (flat.shape[1],))
+        mean = flat.mean(0)
+        variance = (np.square(flat - mean).sum(0) / (count - 1)).reshape(self._label_shape)
+        times = tuple(range(variance.ndim - 1))
+        std = np.sqrt(variance.mean(times, keepdims=True))
+        std = np.broadcast_to(np.where(std < EPSILON, 1.0, std), self._label_shape).reshape(-1)
         self._labels = {"mean": mean, "std": std}
-        return zscore(flat, everything, (flat.shape[1],), mean, std)
+        return ((flat - mean) / std).astype(np.float32)
 
 
 def _width(name: str, embedding: ArrayLike) -> int:
@@ -264,7 +333,7 @@ def _width(name: str, embedding: ArrayLike) -> int:
     return shape[1]
 
 
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Those arrays whose name starts with ``prefix/``, without it."""
     start = f"{prefix}/"
     return {name[len(start) :]: x for name, x in arrays.items() if name.startswith(start)}

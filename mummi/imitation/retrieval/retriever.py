@@ -51,12 +51,15 @@ class Retrieved(NamedTuple):
         nodes: best candidates in the library, best first, int [Q, K']; -1 past the end.
         scores: their scores, [Q, K']; -inf past the end.
         weights: what each contributes to the output, [Q, K']: attention, or 1 for the best.
+        gaps: mean squared difference of what each holds to the output, [Q, K']; infinite past the
+            end. Of classes, least for those of the class of the greatest logit.
         output: class logits, or values, [Q, L].
     """
 
     nodes: Int[np.ndarray, "Q K"]
     scores: Float[np.ndarray, "Q K"]
     weights: Float[np.ndarray, "Q K"]
+    gaps: Float[np.ndarray, "Q K"]
     output: Float[np.ndarray, "Q L"]
 
 
@@ -123,6 +126,7 @@ class Retriever:
         view: Samples,
         seeding: Samples,
         seed: int,
+        losses: Float[np.ndarray, "N N"] | None = None,
     ) -> "Retriever":
         """Builds the graph and trains policy and head on each sample against the others.
 
@@ -136,6 +140,8 @@ class Retriever:
             view: the same samples as the policy sees them when they are the source.
             seeding: the same samples as their first neighbours are found by in training.
             seed: seed of everything random.
+            losses: what it costs to retrieve the second sample for the first; by default the
+                difference of what they hold.
 
         Raises:
             ValueError: when no sample can be trained on.
@@ -146,7 +152,8 @@ class Retriever:
         out, rest = np.sort(order[:held]), np.sort(order[held:])
         index, training = build_index(config, dims, library.take(rest)), values[rest]
         sets = node_sets(config, dims, seeding.take(rest), index.samples, index.graph)
-        examples = self._examples(view.take(rest), sets, training, training)
+        cost = None if losses is None else losses[:, rest]
+        examples = self._examples(rest, view, sets, values, training, cost)
         if examples is None:
             own = ", one of them with its label" if self._objective == "classification" else ""
             raise ValueError(
@@ -156,7 +163,7 @@ class Retriever:
         validation = None
         if held:
             sets = query_sets(config, dims, view.take(out), index)
-            validation = self._examples(view.take(out), sets, values[out], training)
+            validation = self._examples(out, view, sets, values, training, cost)
         self._train(index, training, examples, validation, jax.random.PRNGKey(seed))
         self._index, self._values = build_index(config, dims, library), values
         self._nodes = self._embed_nodes(self._index, values)
@@ -174,9 +181,19 @@ class Retriever:
         else:
             output = self._values[nodes[:, 0]]
             weights = np.where(np.arange(nodes.shape[1]) == 0, mask, 0).astype(np.float32)
+        gaps = candidate_loss("regression", output, self._values, nodes)
         return Retrieved(
-            nodes=np.where(mask, nodes, -1), scores=scores, weights=weights, output=output
+            nodes=np.where(mask, nodes, -1),
+            scores=scores,
+            weights=weights,
+            gaps=np.where(mask, gaps, np.inf),
+            output=output,
         )
+
+    @property
+    def library(self) -> Samples:
+        """The samples that can be retrieved."""
+        return self._index.samples
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that was fitted, under names with slashes."""
@@ -207,9 +224,22 @@ class Retriever:
     def _sources(self, query: Samples, sets: CandidateSets, values) -> Sources:
         return make_sources(query.embedding, values, sets, self._config.limit)
 
-    def _examples(self, query: Samples, sets: CandidateSets, target, values) -> _Examples | None:
-        """Those sources that have a choice to make; None where there are none."""
-        loss = candidate_loss(self._objective, target, values, sets.nodes)
+    def _examples(self, rows, view: Samples, sets, values, training, losses) -> _Examples | None:
+        """Those of the samples at ``rows`` that have a choice to make; None where there are none.
+
+        Args:
+            rows: samples that are sources.
+            view: all samples as the policy sees them.
+            sets: candidates of the sources, among the samples to train on.
+            values: what all samples hold.
+            training: what the samples to train on hold.
+            losses: of each of them for each of all samples; None for the differences of values.
+        """
+        query, target = view.take(rows), values[rows]
+        if losses is None:
+            loss = candidate_loss(self._objective, target, training, sets.nodes)
+        else:
+            loss = np.take_along_axis(losses[rows], sets.nodes, 1)
         usable = sets.size >= 2
         if self._objective == "classification":
             usable &= np.where(sets.mask, loss, 1.0).min(1) == 0.0
@@ -218,7 +248,7 @@ class Retriever:
         sets = CandidateSets(*(x[usable] for x in sets))
         query, target = query.take(usable), target[usable]
         reward = _REWARDS[self._objective](loss[usable], sets.mask)
-        sources = self._sources(query, sets, values)
+        sources = self._sources(query, sets, training)
         return _Examples(
             sets=sets, sources=sources, reward=reward, query=query.embedding, target=target
         )

@@ -6,9 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from experiments import evaluate, imitate
+from experiments import evaluate, imitate, replays
 from experiments.collect import main
 from mummi.imitation.demonstrations import LiberoDemonstrations
+from mummi.imitation.heads.outcomes import digest, read
 from mummi.imitation.scaling import Scaling
 from tests.support.demonstration_files import LIBERO_SHAPES
 from tests.support.libero_here import needs_libero
@@ -148,3 +149,27 @@ def test_a_suite_has_a_file_a_task_in_a_folder_of_any_name():
     found = files("libero_goal", "noise-0.2")
     names = {task.name: str(path) for task, path in found.items()}
     assert len(names) == 10 and names == {n: f"noise-0.2/{n}_demo.hdf5" for n in names}
+
+
+def test_demonstrations_are_replayed_from_every_start(path, tmp_path, capsys):
+    out = tmp_path / "replays.jsonl"
+    flags = ["--task", "libero_goal/9", "--data", str(path), "--out", str(out)]
+    replays.main([*flags, "--starts", "25:26"])
+    first = out.read_bytes()
+    replays.main([*flags, "--starts", "25:27"])
+    assert out.read_bytes().startswith(first)
+    rows = read(out)
+    assert [row.start for row in rows] == [25, 26]
+    with h5py.File(path) as file:
+        executed = [
+            file[f"data/demo_{n}"].get("executed", file[f"data/demo_{n}/actions"])[()]
+            for n in range(2)
+        ]
+    names = tuple(map(digest, executed))
+    for number, row in enumerate(rows):
+        assert row.demonstrations == names and row.own == (names[number],)
+        assert all(0 < steps <= 260 for steps in row.steps)
+        assert all(
+            success == (steps < 260) for success, steps in zip(row.success, row.steps, strict=True)
+        )
+    assert "best demonstration" in capsys.readouterr().out

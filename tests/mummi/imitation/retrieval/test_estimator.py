@@ -217,6 +217,63 @@ def test_another_file_is_refused(tmp_path, content):
         Retrieval.load(path)
 
 
+def test_the_arrays_of_a_library_are_a_part_of_others(regressor):
+    # As a file of arrays keeps them: none without an axis.
+    arrays = {name: np.ascontiguousarray(x) for name, x in regressor.arrays().items()}
+    again = Retrieval.restored(arrays)
+    queries, _, _ = world(1, 9)
+    np.testing.assert_array_equal(
+        again.predict(queries, thirds(9)), regressor.predict(queries, thirds(9))
+    )
+    with pytest.raises(ValueError, match="not the arrays of a Retrieval"):
+        Retrieval.restored({"mean": np.zeros(3)})
+
+
+def test_nothing_is_trained_for_what_never_fails_and_it_may_still_be_missing():
+    embeddings, _, label = world(0, 40)
+    retrieval = Retrieval(CONFIG).fit(embeddings, label, always=["noisy"])
+    assert set(retrieval.history) == {"sharp", "prediction"}
+    queries, _, _ = world(1, 9)
+    complete = retrieval.complete(queries, thirds(9))
+    lost = ~thirds(9)["noisy"]
+    assert not complete[lost, 6:].any() and complete[~lost, 6:].all()
+    assert complete[:, :6].all()
+    assert np.isfinite(retrieval.retrieve(queries, thirds(9)).output).all()
+    with pytest.raises(ValueError, match="unknown modality 'touch'; there are sharp, noisy"):
+        Retrieval(CONFIG).fit(embeddings, label, always=["touch"])
+
+
+def test_the_policy_minimises_the_losses_that_it_is_given():
+    embeddings, point, _ = world(0, 40)
+    losses = np.ones((40, 40))
+    losses[:, 13] = 0.0
+    stage = replace(SMALL, selection="hard", epochs=120, learning_rate=1e-2)
+    config = replace(REGRESSION, prediction=stage, impute=False, validation=0.0, limit=40)
+    retrieval = Retrieval(config).fit(embeddings, point, losses=losses)
+    queries, _, _ = world(1, 30)
+    assert (retrieval.retrieve(queries).nodes[:, 0] == 13).mean() > 0.6
+    with pytest.raises(ValueError, match=r"losses have shape \(40, 39\); 40 samples have finite"):
+        Retrieval(config).fit(embeddings, point, losses=losses[:, 1:])
+
+
+def test_quantities_that_are_followed_over_time_have_one_scale_each():
+    embeddings, _, _ = world(0, 40)
+    random = np.random.default_rng(3)
+    label = random.normal(size=(40, 5, 2)) * np.array([1.0, 100.0])
+    label[:, 0, 0] *= 1e-3
+    stage = replace(SMALL, selection="hard", ranking="distance")
+    config = replace(REGRESSION, prediction=stage, impute=False)
+    retrieval = Retrieval(config).fit(embeddings, label)
+    values = retrieval.arrays()["prediction/values"].reshape(40, 5, 2)
+    centred = label - label.mean(0)
+    scale = np.sqrt(np.square(centred).sum((0, 1)) / (39 * 5))
+    np.testing.assert_allclose(values, centred / scale, rtol=1e-4, atol=1e-6)
+    nodes = retrieval.retrieve(world(1, 5)[0]).nodes[:, 0]
+    np.testing.assert_allclose(
+        retrieval.predict(world(1, 5)[0]), label[nodes], rtol=1e-4, atol=1e-4
+    )
+
+
 def normal_samples(number=30, seed=0):
     embeddings, _, _ = world(seed, number)
     x = np.concatenate([(x - x.mean(0)) / x.std(0) for x in embeddings.values()], 1)
