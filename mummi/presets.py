@@ -28,7 +28,7 @@ def offline(name: str, task: str) -> Config:
     if name in ("paper", "published"):
         return config
     model = replace(config.model, action_weight=10.0, shift=1 / 16)
-    return replace(config, model=model, average=0.0)
+    return replace(config, model=model)
 
 
 def paper(task: str) -> Config:
