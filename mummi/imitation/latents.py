@@ -47,8 +47,10 @@ class View(NamedTuple):
     def episode(self) -> Episode:
         """The view in the layout of the replay, where an action stands at the step it led to.
 
-        What the last action led to was not recorded, so neither it nor its reward is kept, and
-        nothing is said to end the task.
+        What the last action led to was not recorded: there is no step at which it or its reward
+        could stand, and a blank one would need a copy of all values. So they are left out, of the
+        last action all but that it was wanted, and nothing is said to end the task. No head reads
+        rewards, and whatever does refuses a world model that learned from demonstrations alone.
         """
         length = len(self.actions)
         step = np.arange(length)
@@ -56,6 +58,7 @@ class View(NamedTuple):
             **{f"values/{name}": value for name, value in self.values.items()},
             **{f"available/{name}": mask for name, mask in self.available.items()},
             "action": _later(self.actions),
+            "wanted": np.asarray(self.wanted, np.float32),
             "reward": _later(self.rewards),
             "is_first": step == 0,
             "is_last": step == length - 1,
