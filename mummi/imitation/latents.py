@@ -85,6 +85,18 @@ def usable(
             for m in modalities}  # fmt: skip
 
 
+def deliverable(view: View, modalities: Sequence[Modality]) -> View:
+    """The view in which a sensor is available where it is ``usable``."""
+    return view._replace(available=usable(modalities, view.values, view.available))
+
+
+def trajectory(feature: np.ndarray, embeddings: Mapping[str, np.ndarray], view: View) -> Trajectory:
+    """A view with latents [T, F] and embeddings [T, E_m] as a head sees it."""
+    percept = Percept(feature, embeddings, view.values, view.available)
+    wanted, executed = (np.asarray(x, np.float32) for x in (view.wanted, view.actions))
+    return Trajectory(percept, wanted, executed)
+
+
 def _later(rows: np.ndarray) -> np.ndarray:
     """The rows one step later, after zeros."""
     return np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
@@ -183,8 +195,7 @@ class Latents:
         longest = max(len(view.actions) for view in views)
         trajectories, sensed = [], {}
         for view in views:
-            available = usable(self.sizes.modalities, view.values, view.available)
-            view = view._replace(available=available)
+            view = deliverable(view, self.sizes.modalities)
             # Views of one demonstration that differ in availability alone share their values.
             for name, values in view.values.items():
                 if name not in sensed or sensed[name][0] is not values:
@@ -199,9 +210,7 @@ class Latents:
         inputs = jax.tree.map(lambda x: _pad(x, longest), inputs)
         feature, embeddings = jax.device_get(self._scan(self.params, experts, *inputs))
         embeddings = {name: x[:length] for name, x in embeddings.items()}
-        percept = Percept(feature[:length], embeddings, view.values, view.available)
-        wanted, executed = (np.asarray(x, np.float32) for x in (view.wanted, view.actions))
-        return Trajectory(percept, wanted, executed)
+        return trajectory(feature[:length], embeddings, view)
 
     def _expert(self, modality: Modality, params, value):
         """What a sensor says of values [N, *shape], and what it says of a missing value."""
