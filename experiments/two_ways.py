@@ -131,8 +131,8 @@ def config(objective: Objective, arguments: Arguments) -> ChunkConfig:
     return ChunkConfig(
         objective=objective, backbone=arguments.backbone, observe=OBSERVE, predict=PREDICT,
         execute=EXECUTE, candidates=arguments.candidates, width=64, blocks=2, heads=4, features=32,
-        unet_widths=(32, 64), updates=arguments.updates, batch=32, learning_rate=1e-3, warmup=100,
-        most_threshold=arguments.most_threshold,
+        unet_widths=(32, 64), windows=32 * arguments.updates, batch=32, learning_rate=1e-3,
+        warmup=100, most_threshold=arguments.most_threshold,
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from mummi.imitation.heads.head import WINDOWS
+
 Objective = Literal["mse", "imle", "mirror", "diffusion", "flow"]
 Backbone = Literal["unet", "performer"]
 
@@ -41,8 +43,8 @@ class ChunkConfig:
         soft_candidates: K' of mirror's soft coverage.
         temperature: its τ.
         soft_weight: its λ; 0 leaves it out.
-        updates: of training.
-        batch: windows in each.
+        windows: that training sees, batch after batch.
+        batch: of them in an update.
         learning_rate: AdamW's, after the warm-up and before its cosine decay.
         warmup: updates over which it rises.
         weight_decay: AdamW's.
@@ -77,7 +79,7 @@ class ChunkConfig:
     soft_candidates: int = 3
     temperature: float = 0.1
     soft_weight: float = 0.01
-    updates: int = 20_000
+    windows: int = WINDOWS["paper"]
     batch: int = 128
     learning_rate: float = 1e-4
     warmup: int = 500
@@ -93,6 +95,8 @@ class ChunkConfig:
             if field.type is int and value < least:
                 raise ValueError(f"{field.name} {value} must be at least {least}")
         self._require_whole_chunks()
+        if self.batch > self.windows:
+            raise ValueError(f"batch {self.batch} must be at most windows {self.windows}")
         if self.width % (2 * self.heads):
             raise ValueError(
                 f"width {self.width} must be a multiple of twice the heads, {2 * self.heads}"
@@ -110,6 +114,11 @@ class ChunkConfig:
             raise ValueError(
                 f"soft_candidates {self.soft_candidates} must be at most samples {self.samples}"
             )
+
+    @property
+    def updates(self) -> int:
+        """Updates of training."""
+        return self.windows // self.batch
 
     def _require_whole_chunks(self):
         if self.execute > self.predict:

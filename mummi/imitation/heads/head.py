@@ -60,6 +60,10 @@ class Sizes(NamedTuple):
 Report = Callable[[int, dict[str, float]], None]
 """Takes the number of an update and its metrics."""
 
+WINDOWS = {"paper": 2_560_000, "laptop": 128_000, "debug": 24}
+"""Windows of demonstrations that a head which trains by gradient sees, by preset: batch after
+batch, and whatever the head, so that no head is compared with one that was trained longer."""
+
 
 def no_report(update: int, metrics: dict[str, float]) -> None:
     """Reports to nobody."""
@@ -75,9 +79,20 @@ class Head(Protocol):
     def __init__(self, config: Any, sizes: Sizes): ...
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Learns from scratch.
+
+        Args:
+            trajectories: what is learned from.
+            seed: of whatever is drawn.
+            report: takes metrics along the way.
+            held_out: nothing is learned from these. A head that trains by gradient reports
+                ``held_out/loss``, and ``held_out/error`` of the actions over their variance.
 
         Raises:
             ValueError: demonstrations that this head cannot learn from.
@@ -131,16 +146,22 @@ class HeadKind(NamedTuple):
 _CHUNKS = {
     "laptop": {
         "observe": 2, "predict": 8, "execute": 2, "width": 128, "blocks": 2, "heads": 4,
-        "features": 32, "unet_widths": (32, 64), "updates": 2_000, "batch": 32,
+        "features": 32, "unet_widths": (32, 64), "windows": WINDOWS["laptop"], "batch": 32,
         "learning_rate": 1e-3, "warmup": 100,
     },
     "debug": {
         "observe": 2, "predict": 4, "execute": 2, "width": 16, "blocks": 1, "heads": 2,
-        "features": 8, "unet_widths": (8,), "updates": 3, "batch": 8, "samples": 3, "steps": 2,
-        "noise_steps": 4,
+        "features": 8, "unet_widths": (8,), "windows": WINDOWS["debug"], "batch": 8,
+        "samples": 3, "steps": 2, "noise_steps": 4,
     },
 }  # fmt: skip
 """The papers' sizes are for a graphics card; these train on a CPU in minutes and seconds."""
+
+
+_BC = {
+    "laptop": {"windows": WINDOWS["laptop"], "batch": 64},
+    "debug": {"windows": WINDOWS["debug"], "batch": 8},
+}
 
 
 def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
@@ -149,7 +170,7 @@ def _chunks(objective: str, backbone: str = "unet", **fields: Any) -> HeadKind:
 
 
 HEADS: dict[str, HeadKind] = {
-    "bc": HeadKind("mummi.imitation.heads.bc", "BehaviourCloning", "BCConfig"),
+    "bc": HeadKind("mummi.imitation.heads.bc", "BehaviourCloning", "BCConfig", presets=_BC),
     "knn": HeadKind("mummi.imitation.heads.knn", "NearestNeighbours", "KNNConfig"),
     "replay": HeadKind("mummi.imitation.heads.replay", "RandomReplay", "ReplayConfig", blind=True),
     "retrieval": HeadKind(

@@ -62,7 +62,11 @@ class NearestNeighbours:
         self.config = config
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Keeps every step of the demonstrations."""
         features = np.concatenate([t.percept.feature for t in trajectories]).astype(np.float64)

@@ -82,7 +82,11 @@ class RetrievalHead:
         self._action_size = sizes.action
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Trains the library's policies and heads; reports their epochs one after the other.
 

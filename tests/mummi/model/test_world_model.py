@@ -302,7 +302,7 @@ def test_the_next_action_is_told_by_the_sensors_of_its_step_together_and_alone(m
 
 
 def test_a_perfect_guess_of_what_was_wanted_costs_nothing_whatever_was_done():
-    model, params, loss = build("laptop", "mummi", action_weight=3.0)
+    _, params, loss = build("laptop", "mummi", action_weight=3.0)
     batch = make_batch()
     constant = jnp.array([0.25, -0.75])
     for name in ("action", *(f"action_{n}" for n in NAMES)):

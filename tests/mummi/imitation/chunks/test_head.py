@@ -21,7 +21,7 @@ SIZES = Sizes(MODALITIES, F, {}, A)
 TINY = ChunkConfig(
     objective="mirror", backbone="performer", observe=2, predict=4, execute=2, candidates=3,
     samples=3, width=8, blocks=1, heads=2, features=8, unet_widths=(8, 8), image_width=8, steps=2,
-    updates=4, batch=5, learning_rate=1e-2, warmup=1, report_every=2,
+    windows=20, batch=5, learning_rate=1e-2, warmup=1, report_every=2,
 )  # fmt: skip
 OBJECTIVES = ("mse", "imle", "mirror", "diffusion", "flow")
 key = jax.random.PRNGKey(0)
@@ -88,7 +88,7 @@ def test_scales_map_ranges_and_deviations_and_leave_constants_alone():
 def test_every_objective_learns_and_acts_in_the_environments_scale(objective):
     backbone = "unet" if objective in ("imle", "diffusion") else "performer"
     config = dataclasses.replace(
-        TINY, objective=objective, backbone=backbone, unet_widths=(8,), updates=2, report_every=1
+        TINY, objective=objective, backbone=backbone, unet_widths=(8,), windows=10, report_every=1
     )
     head, reports = ChunkHead(config, SIZES), []
     head.fit(demonstrations(), 0, lambda update, metrics: reports.append((update, metrics)))
@@ -185,7 +185,7 @@ def test_a_missing_sensor_reaches_the_context_as_zeros_whatever_it_holds():
 
 
 def test_the_sensors_can_be_the_context_of_a_head():
-    config = dataclasses.replace(TINY, context="sensors", updates=2)
+    config = dataclasses.replace(TINY, context="sensors", windows=10)
     head = ChunkHead(config, SIZES._replace(modalities=MODALITIES[1:]))  # a ResNet compiles long
     head.fit(demonstrations(), 0)
     actions, _ = acting(head, 2)
@@ -218,8 +218,27 @@ def test_demonstrations_that_cannot_be_learned_from_are_named():
         head.restore(arrays | {"more": np.zeros(1)})
 
 
+def test_what_is_held_out_is_measured_step_by_step_of_the_chunk():
+    config = dataclasses.replace(TINY, objective="mse", predict=4, windows=10, report_every=1)
+    head, reports, unseen = ChunkHead(config, SIZES), [], demonstrations(3, 6)[2:]
+    head.fit(demonstrations(), 0, lambda update, metrics: reports.append(metrics), unseen)
+    steps = [f"held_out/error/{step}" for step in (1, 2, 3, 4)]
+    assert all({"loss", "held_out/loss", "held_out/error", *steps} <= set(m) for m in reports)
+    (one,) = unseen
+    variance = np.concatenate([t.action for t in demonstrations()]).var(0)
+    errors = []
+    for t in range(6):
+        past = one.percept.feature[[max(t - 1, 0), t]][None]
+        made = head.network.sample(head._params, head._scales, past, key)[0]
+        wanted = one.action[np.minimum(t + np.arange(4), 5)]
+        errors.append(np.square(head.in_environment_scale(made)[0] - wanted) / variance)
+    found = [reports[-1][name] for name in steps]
+    np.testing.assert_allclose(found, np.mean(errors, (0, 2)), rtol=1e-3)
+    assert reports[-1]["held_out/error"] == pytest.approx(np.mean(found))
+
+
 def test_a_diverging_loss_ends_training_with_its_name():
-    changes = {"objective": "mse", "learning_rate": 1e38, "updates": 6, "warmup": 0}
+    changes = {"objective": "mse", "learning_rate": 1e38, "windows": 30, "warmup": 0}
     head = ChunkHead(dataclasses.replace(TINY, **changes), SIZES)
     with pytest.raises(FloatingPointError, match="the loss of mse is nan before update"):
         head.fit(demonstrations(), 0)
@@ -236,6 +255,7 @@ def test_a_diverging_loss_ends_training_with_its_name():
         ({"steps": 200}, "steps 200 must be at most noise_steps 100"),
         ({"soft_candidates": 4}, "soft_candidates 4 must be at most samples 3"),
         ({"batch": 0}, "batch 0 must be at least 1"),
+        ({"batch": 30}, "batch 30 must be at most windows 20"),
         ({"quantile": 1.0}, "quantile 1.0 must be between 0 and 1"),
         ({"least_threshold": 0.3}, "least_threshold 0.3 must be above 0 and at most"),
     ],
