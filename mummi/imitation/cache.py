@@ -40,12 +40,12 @@ def encode(
     """
     path = folder / FOLDER / f"{step:010d}-{fingerprint(latents, views)}.npz"
     if path.is_file() and (arrays := _read(path)):
-        print(f"latents of {len(views)} demonstrations: {_told(path)}, read")
+        print(f"latents of {len(views)} views: {_told(path)}, read")
         return restored(arrays, views, latents.sizes.modalities)
     trajectories = latents.encode(views)
     try:
         save_episode(path, stored(trajectories))
-        print(f"latents of {len(views)} demonstrations: {_told(path)}, written for the next head")
+        print(f"latents of {len(views)} views: {_told(path)}, written for the next head")
     except OSError as error:
         print(f"latents are not kept for the next head: {error}")
     return trajectories

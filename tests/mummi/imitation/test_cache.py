@@ -72,8 +72,8 @@ def test_what_is_read_is_what_was_encoded(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     size = f"{path.stat().st_size / 1e6:.1f} MB"
     assert said == [
-        f"latents of 3 demonstrations: {path}, {size}, written for the next head",
-        f"latents of 3 demonstrations: {path}, {size}, read",
+        f"latents of 3 views: {path}, {size}, written for the next head",
+        f"latents of 3 views: {path}, {size}, read",
     ]
 
 

@@ -1,13 +1,13 @@
 """Training of a world model on demonstrations alone."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from mummi.agent import Agent, AgentState, Parameters
+from mummi.config import Config
 from mummi.imitation.latents import View
 from mummi.modality import Modality
 from mummi.runs import devices
@@ -39,7 +39,7 @@ class Slow(Agent):
     action_size = 1
 
     def __init__(self, logdir):
-        self.config = SimpleNamespace(
+        self.config = Config(
             logdir=str(logdir), seed=0, batch_size=2, batch_length=3, checkpoint_every=1e9
         )
         self.made, self.most = 0, 0
