@@ -17,13 +17,13 @@ from experiments.evaluation.ablation import modality_pairs, removals
 from experiments.evaluation.conditions import usual
 from experiments.evaluation.rollout import evaluation_environments
 from experiments.imitation import alone, held_out
-from experiments.imitation.data import Sensors, load_demonstrations
+from experiments.imitation.data import Learned, Sensors, load
 from experiments.imitation.stages import Stages, check_source, checkpoints
 from mummi.config import NO_SIMULATOR, Config
 from mummi.imitation.demonstrations import Reading
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.pilot import HEAD
-from mummi.imitation.record import Imitation, is_imitation, save_split
+from mummi.imitation.record import Imitation, is_imitation, load_split, save_split
 from mummi.imitation.record import load as load_imitation
 from mummi.imitation.record import save as save_imitation
 from mummi.imitation.scaling import save as save_scaling
@@ -39,7 +39,7 @@ from mummi.training.start import lock
 SETTINGS = (
     *("task", "preset", "method", "seed", "missing", "background", "env", "envs", "image-size"),
     *("action-repeat", "batch-size", "batch-length", "evaluate-episodes", "checkpoint-every"),
-    *("bfloat16", "model"),
+    *("average", "bfloat16", "model"),
 )
 """Flags of experiments.train that matter here."""
 SIMULATED = ("background", "env", "envs", "action-repeat", "evaluate-episodes")
@@ -93,8 +93,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
         prog="python -m experiments.imitate",
         description=(
             "Trains a world model on demonstrations, freezes it, trains an action head on its "
-            "latents, and evaluates it: in the simulator of --task, or without --task on "
-            f"held-out demonstrations. Heads: {', '.join(HEADS)}; --head HEAD --help explains "
+            "latents, and evaluates it on held-out demonstrations and in the simulator of --task, "
+            f"if one is given. Heads: {', '.join(HEADS)}; --head HEAD --help explains "
             "the settings of one. Of experiments.train's flags it takes "
             f"{', '.join(f'--{name}' for name in SETTINGS)}."
         ),
@@ -107,7 +107,7 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
     imitation = Imitation(**vars(own.imitation))
     default = taken and dataclasses.replace(taken, logdir="")
     task = peek(arguments, "task") or (default.task if default else NO_SIMULATOR)
-    require_meaning(task, imitation, own.options, rest)
+    require_meaning(task, own.options, rest)
     if not taken and task == NO_SIMULATOR:
         default = offline(preset, NO_SIMULATOR)
     config = parse_config(rest, default, offline)
@@ -120,14 +120,9 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
     return dataclasses.replace(config, logdir=logdir), imitation, own.options
 
 
-def require_meaning(task: str, imitation: Imitation, options: Options, rest: list[str]) -> None:
-    """Raises a ValueError for a flag that only a run with a task has, or only one without."""
+def require_meaning(task: str, options: Options, rest: list[str]) -> None:
+    """Raises a ValueError for a flag that only a run with a task has."""
     if task != NO_SIMULATOR:
-        if imitation.held_out is not None:
-            raise ValueError(
-                f"--held-out {imitation.held_out} is for data without a simulator; a run of task "
-                f"{task!r} is evaluated in it: leave one of the two out"
-            )
         return
     given = [name for name in named(rest).values() if name in SIMULATED]
     given += [name for name in ("video", "random", "expert", "ablation") if getattr(options, name)]
@@ -192,62 +187,56 @@ def require_same(taken: Config, config: Config, source: str) -> None:
 def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.Path:
     """Trains, or goes on, and evaluates; returns the run's folder.
 
+    What is held out is evaluated on first, then the task's simulator, if there is one.
+
     Raises:
         ValueError: the folder holds something else or is in use, or data or world model do not fit
             the task.
+        FileNotFoundError: there are no data.
     """
-    if config.task == NO_SIMULATOR:
-        return imitate_alone(config, imitation, options)
-    logdir = pathlib.Path(config.logdir)
+    logdir, simulated = pathlib.Path(config.logdir), config.task != NO_SIMULATOR
     if options.trust == "on" and options.ablation:
         raise ValueError("--ablation modality-pairs is drawn of rows without trust: leave one out")
     check_folder(config, imitation)
-    sensors = task_sensors(config, imitation.reading.obs)
-    trained = (logdir / HEAD).is_file()
-    if not trained:
-        if imitation.world_model:
-            check_source(imitation.world_model, sensors)
-        demonstrations, scaling = load_demonstrations(imitation, config, sensors)
+    data, sensors = prepare(config, imitation)
     run = Run(config, *sensors, load_script(config.missing).to_dict())
     with opened(run, imitation) as logger:
-        if not trained:
-            save_scaling(logdir, scaling)
-            Stages(config, imitation, sensors, demonstrations, logger).run()
-        results = evaluate.evaluate(conditions(run, imitation, options))
-        if results:
+        if data:
+            save_scaling(logdir, data.scaling)
+            save_split(logdir, data.split)
+            Stages(config, imitation, data, logger).run()
+        step = checkpoints(logdir).latest_step()
+        if load_split(logdir).held_out:
+            rows = held_out.evaluate(logdir, options.evaluate_missing, keep=True)
+            errors = {f"held_out/error/{name}": row["normalised"] for name, row in rows.items()}
+            logger.scalars(step, errors)
+        if simulated:
+            results = evaluate.evaluate(conditions(run, imitation, options))
             scores = {f"evaluation/{name}": result.mean for name, result in results.items()}
-            logger.scalars(checkpoints(logdir).latest_step(), scores)
+            logger.scalars(step, scores)
         if "modality-pairs" in options.ablation:
             print(f"picture: {modality_pairs(logdir, can_fail(run))}")
     return logdir
 
 
-def imitate_alone(config: Config, imitation: Imitation, options: Options) -> pathlib.Path:
-    """``imitate`` from data without a simulator; evaluates on demonstrations that are held out.
+def prepare(config: Config, imitation: Imitation) -> tuple[Learned | None, Sensors]:
+    """The demonstrations, None where the head is trained already, and the sensors.
 
     Raises:
-        ValueError, FileNotFoundError: as ``imitate``; as ``alone.load``.
+        ValueError, FileNotFoundError: as ``imitate``.
     """
-    logdir = pathlib.Path(config.logdir)
-    check_folder(config, imitation)
-    trained = (logdir / HEAD).is_file()
-    if trained:
-        sensors = load_run(logdir)[1:3]
-    else:
-        found = alone.load(imitation, config)
-        sensors = found.sensors
-        if imitation.world_model:
+    trained = (pathlib.Path(config.logdir) / HEAD).is_file()
+    if config.task == NO_SIMULATOR:
+        data = None if trained else alone.load(imitation, config)
+        sensors = data.sensors if data else load_run(config.logdir)[1:3]
+        if imitation.world_model and data:
             check_source(imitation.world_model, sensors)
-    with opened(Run(config, *sensors, load_script(config.missing).to_dict()), imitation) as logger:
-        if not trained:
-            save_scaling(logdir, found.scaling)
-            save_split(logdir, found.split)
-            Stages(config, imitation, sensors, found.demonstrations, logger).run()
-        rows = held_out.evaluate(logdir, options.evaluate_missing, keep=True)
-        if rows:
-            scores = {f"held_out/{name}": row["normalised"] for name, row in rows.items()}
-            logger.scalars(checkpoints(logdir).latest_step(), scores)
-    return logdir
+    else:
+        sensors = task_sensors(config, imitation.reading.obs)
+        if imitation.world_model and not trained:
+            check_source(imitation.world_model, sensors)
+        data = None if trained else load(imitation, config, sensors)
+    return data, sensors
 
 
 def check_folder(config: Config, imitation: Imitation) -> None:

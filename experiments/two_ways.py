@@ -132,7 +132,8 @@ def config(objective: Objective, arguments: Arguments) -> ChunkConfig:
     sizes = HEADS[objective].default("laptop")
     alike = {"candidates": arguments.candidates, "choice": arguments.choice}
     return dataclasses.replace(
-        sizes, backbone=arguments.backbone, execute=EXECUTE, width=64, updates=arguments.updates,
+        sizes, backbone=arguments.backbone, execute=EXECUTE, width=64,
+        windows=sizes.batch * arguments.updates,
         **(alike if objective != "mse" else {}),
     )  # fmt: skip
 

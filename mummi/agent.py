@@ -242,8 +242,14 @@ class Agent:
         """One step of the world model alone; otherwise as ``update``."""
         key = jax.random.split(jax.random.fold_in(state.key, state.updates), 3)[0]
         model, optimiser, _, metrics = self._model_step(state, batch, key)
-        new = {"model": model, "model_optimiser": optimiser, "updates": state.updates + 1}
-        return state._replace(**new), metrics
+        mean = running_mean(state.average.model, model, self.config.average, state.updates)
+        new = state._replace(
+            model=model,
+            average=state.average._replace(model=mean),
+            model_optimiser=optimiser,
+            updates=state.updates + 1,
+        )
+        return new, metrics
 
     def _model_step(self, state: AgentState, batch: Mapping, key: Array):
         """New parameters and optimiser of the world model, its posteriors and metrics."""

@@ -72,8 +72,9 @@ class ModelConfig:
         nce_weights: weight lambda^m by a modality's name, or else by its kind.
         prediction: g(z): mlp (one hidden layer) or relu_layer (the public code's).
         nce: exact masks the missing candidates out; published gives them the logit -100.
-        action_weight: weight of the unit-variance negative log-likelihood of the next action given
-            s^f alone, which makes the sensors tell what a demonstrator looked at; 0 for none.
+        action_weight: weight of the unit-variance negative log-likelihood of the next action, the
+            wanted one of a demonstrator, given s^f alone and given each sensor alone, which makes
+            the sensors tell what a demonstrator looked at; 0 for none.
         kl_weight: weight of the KL of s^c.
         kl_balance: share of the KL's gradient that trains the prior; none for the plain KL.
         free_nats: the KL below this has no gradient.

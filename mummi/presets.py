@@ -28,7 +28,7 @@ def offline(name: str, task: str) -> Config:
     if name in ("paper", "published"):
         return config
     model = replace(config.model, action_weight=10.0, shift=1 / 16)
-    return replace(config, model=model, average=0.0)
+    return replace(config, model=model)
 
 
 def paper(task: str) -> Config:
@@ -220,18 +220,22 @@ PRESETS = {
     "debug": debug,
 }
 
+WINDOWS = {"paper": 2_560_000, "laptop": 128_000, "debug": 24}
+"""Windows of demonstrations that a head which trains by gradient sees, by preset: batch after
+batch, and whatever the head, so that no head is compared with one that was trained longer."""
+
 CHUNKS = {
     "laptop": {
         "observe": 2, "predict": 8, "execute": 2, "width": 128, "blocks": 2, "heads": 4,
-        "features": 32, "unet_widths": (32, 64), "updates": 2_000, "batch": 32,
+        "features": 32, "unet_widths": (32, 64), "windows": WINDOWS["laptop"], "batch": 32,
         "learning_rate": 1e-3, "warmup": 100, "prediction": "sample",
         "calibrate": "nearest", "momentum": 0.5, "most_threshold": 1.0,
     },
     "debug": {
         "observe": 2, "predict": 4, "execute": 2, "width": 16, "blocks": 1, "heads": 2,
-        "features": 8, "unet_widths": (8,), "updates": 3, "batch": 8, "samples": 3, "steps": 2,
-        "noise_steps": 4, "prediction": "sample", "calibrate": "nearest", "momentum": 0.5,
-        "most_threshold": 1.0,
+        "features": 8, "unet_widths": (8,), "windows": WINDOWS["debug"], "batch": 8, "samples": 3,
+        "steps": 2, "noise_steps": 4, "prediction": "sample", "calibrate": "nearest",
+        "momentum": 0.5, "most_threshold": 1.0,
     },
 }  # fmt: skip
 """Settings of chunk heads by preset, of each objective those that it has; the others' are the

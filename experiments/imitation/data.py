@@ -1,13 +1,16 @@
-"""The demonstrations of a task, checked against its sensors."""
+"""The demonstrations of a task, checked against its sensors, and those of a run held out."""
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from experiments.imitation.split import divide, instructions, measured
 from mummi.config import Config
-from mummi.imitation import scaling
+from mummi.imitation import record, scaling
 from mummi.imitation.demonstrations import DataSet, Demonstration, Reading, open_with_instruction
-from mummi.imitation.record import Imitation
+from mummi.imitation.record import Imitation, Split
 from mummi.imitation.scaling import Scaling
 from mummi.modality import Modality
 
@@ -15,24 +18,48 @@ Sensors = tuple[tuple[Modality, ...], int]
 """Modalities and action size of a task."""
 
 
-def load_demonstrations(
-    imitation: Imitation, config: Config, sensors: Sensors
-) -> tuple[list[Demonstration], Scaling]:
-    """All demonstrations of the data as they are learned from, and what made them so.
+class Learned(NamedTuple):
+    """What is learned from, and what is not.
+
+    Attributes:
+        sensors: modalities as they are learned from, and action size.
+        demonstrations: as they are learned from, without those held out.
+        held_out: those, alike.
+        scaling: what made them so.
+        split: which they are.
+    """
+
+    sensors: Sensors
+    demonstrations: list[Demonstration]
+    held_out: list[Demonstration]
+    scaling: Scaling
+    split: Split
+
+
+def load(imitation: Imitation, config: Config, sensors: Sensors) -> Learned:
+    """The demonstrations of the data for a task.
 
     Args:
-        imitation: names the data, how they are read, and a world model that is taken.
-        config: settings of the task.
+        imitation: names the data, how they are read and what is held out, and a world model that
+            is taken.
+        config: settings of the task, and the seed.
         sensors: modalities and action size of the task.
 
     Raises:
         FileNotFoundError: there are no data.
         ValueError: the data are damaged or do not fit the task or the world model.
     """
-    reading = dataclasses.replace(imitation.reading, obs=tuple(m.name for m in sensors[0]))
+    told = instructions(imitation.data, imitation.reading)
+    split = divide(imitation, told, config.seed)
+    reading = all_of(imitation.reading, sensors[0])
     with opened(imitation.data, reading, config) as data:
         require_fits(imitation.data, data, config, sensors)
-        demonstrations = in_units_of_task(list(data), data, config)
+        units = units_of_task(data, config)
+        demonstrations, unseen = (
+            [units.demonstration(one) for one in chosen(data, names)]
+            for names in (split.trained, split.held_out)
+        )
+        split = measured(split, demonstrations, data.attributes.get("rate"))
     with told_of(imitation.data):
         found = scaling.find(demonstrations, sensors[0], reading.depth)
     require_unit(imitation.data, found, config)
@@ -43,7 +70,56 @@ def load_demonstrations(
             scaling.require_within(demonstrations, found, source)
     for line in scaling.describe(found):
         print(f"{imitation.data}: {line}; task {config.task} cuts what is beyond [-1, 1]")
-    return [found.demonstration(one) for one in demonstrations], found
+    learned, unseen = ([found.demonstration(one) for one in d] for d in (demonstrations, unseen))
+    return Learned(sensors, learned, unseen, found, split)
+
+
+def load_held_out(
+    logdir: pathlib.Path, config: Config, modalities: Sequence[Modality]
+) -> list[Demonstration]:
+    """The demonstrations that a run has not learned from, in the units in which it learned.
+
+    Args:
+        logdir: folder of the run.
+        config: its settings.
+        modalities: its sensors.
+
+    Raises:
+        FileNotFoundError: the data are gone.
+        ValueError: the data lack one of them, or have other sensors than before.
+    """
+    imitation, split = record.load(logdir), record.load_split(logdir)
+    scale = scaling.load(logdir)
+    with opened(imitation.data, all_of(imitation.reading, modalities), config) as data:
+        now, before = (
+            [(m.name, m.kind, m.shape) for m in of]
+            for of in (scale.reduced(data.modalities), modalities)
+        )
+        if now != before:
+            raise ValueError(f"{imitation.data}: the sensors changed since {str(logdir)!r}")
+        units = units_of_task(data, config)
+        with told_of(imitation.data):
+            held = chosen(data, split.held_out)
+        return [scale.demonstration(units.demonstration(one)) for one in held]
+
+
+def all_of(reading: Reading, modalities: Sequence[Modality]) -> Reading:
+    """How these sensors of all demonstrations are read, whichever are learned from."""
+    names = tuple(m.name for m in modalities)
+    return dataclasses.replace(reading, obs=names, filter_key="")
+
+
+def chosen(data: DataSet, names: Sequence[str]) -> list[Demonstration]:
+    """The demonstrations of these names.
+
+    Raises:
+        ValueError: the data lack one.
+    """
+    places = {name: place for place, name in enumerate(data.names)}
+    for name in names:
+        if name not in places:
+            raise ValueError(f"demonstration {name!r} is no longer there")
+    return [data[places[name]] for name in names]
 
 
 @contextlib.contextmanager
@@ -93,24 +169,21 @@ def require_unit(path: str, found: Scaling, config: Config) -> None:
         )
 
 
-def in_units_of_task(
-    demonstrations: list[Demonstration], data: DataSet, config: Config
-) -> list[Demonstration]:
-    """Demonstrations whose actions are those that the task takes.
+def units_of_task(data: DataSet, config: Config) -> Scaling:
+    """What brings actions of the data to those that the task takes.
 
     Those of an environment of gymnasium that were recorded elsewhere are in its own units, which
     the task's [-1, 1] stands for.
     """
     recorded_here = data.attributes.get("env_args", {}).get("env_name") == config.task
     if recorded_here or not config.task.startswith("gymnasium:"):
-        return demonstrations
+        return Scaling()
     from envs.gymnasium import task_bounds
 
     low, high = (tuple(limits.tolist()) for limits in task_bounds(config.task))
-    units = Scaling(low, high)
     told = ", ".join(f"[{least:.4g}, {most:.4g}]" for least, most in zip(low, high, strict=True))
     print(f"actions are in the units of {config.task}, and {told} become [-1, 1], as of the task")
-    return [units.demonstration(one) for one in demonstrations]
+    return Scaling(low, high)
 
 
 def opened(path: str, reading: Reading, config: Config) -> DataSet:

@@ -1,4 +1,4 @@
-"""How far actions are from a demonstrator's: means over dimensions and horizons, and tables."""
+"""How far actions are from a demonstrator's: means over actions and horizons, and tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,30 +42,39 @@ def summary(
     ahead: Sequence[np.ndarray],
     split: Split,
 ) -> dict[str, Any]:
-    """Mean absolute errors, each demonstration counting as one.
+    """Errors, each demonstration counting as one.
 
     Args:
         actions: of each demonstration [T, A], in the units of the data.
         wanted: what the demonstrator wanted, alike.
         ahead: how many steps ahead each action was chosen, int [T].
-        split: has the standard deviations; an error over its action's is normalised.
+        split: has the standard deviations.
 
     Returns:
-        For JSON: ``error`` and ``normalised``, over all dimensions; ``interval95`` of the latter
-        over demonstrations; ``by_dimension``, ``normalised_by_dimension``; and a list
-        ``by_horizon`` with all of these of the actions chosen 1, 2, … steps ahead.
+        For JSON: ``error``, the mean absolute one over all dimensions; ``normalised``, the mean
+        squared one over the variance in what was learned from, of the dimensions that vary there;
+        ``interval95`` of it over demonstrations; ``by_dimension`` and ``normalised_by_dimension``,
+        None where one never varies; and a list ``by_horizon`` with all of these of the actions
+        chosen 1, 2, … steps ahead.
     """
     errors = [np.abs(a - b) for a, b in zip(actions, wanted, strict=True)]
+    std = np.array(split.std)
+    varies = std > 0
 
     def means(errors: Sequence[np.ndarray]) -> dict[str, Any]:
-        each = np.stack([error.mean(0) for error in errors if len(error)])
-        normalised = each / np.array(split.std)
+        errors = [error for error in errors if len(error)]
+        each = np.stack([error.mean(0) for error in errors])
+        squares = np.stack([np.square(error).mean(0) for error in errors])
+        normalised = squares[:, varies] / np.square(std[varies])
+        by_dimension = np.full(len(std), None, object)
+        by_dimension[varies] = normalised.mean(0)
+        overall = normalised.sum(1) / max(1, varies.sum())
         return {
             "error": float(each.mean()),
-            "normalised": float(normalised.mean()),
-            "interval95": mean_interval(normalised.mean(1).tolist()),
+            "normalised": float(overall.mean()),
+            "interval95": mean_interval(overall.tolist()),
             "by_dimension": each.mean(0).tolist(),
-            "normalised_by_dimension": normalised.mean(0).tolist(),
+            "normalised_by_dimension": by_dimension.tolist(),
         }
 
     horizons = sorted({int(step) for steps in ahead for step in steps})
@@ -96,9 +105,9 @@ def _conditions(content: dict[str, Any]) -> Table:
     count = len(content["held_out"])
     table = _table(
         f"{content['head']}, {content['method']}, seed {content['seed']}, {count} held-out "
-        f"demonstration{'s' * (count > 1)}, no simulator",
-        "mean absolute error of the action; normalised: over the action's standard deviation "
-        "[95 % interval over demonstrations]",
+        f"demonstration{'s' * (count > 1)}",
+        "error: mean absolute one of the action; normalised: squared over its variance, so that 1 "
+        "is what the mean action gets [95 % interval over demonstrations]",
         *("sensors", "missing", "error", "normalised"),
     )
     for name, row in content["rows"].items():

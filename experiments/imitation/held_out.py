@@ -1,4 +1,4 @@
-"""Evaluation without a simulator: how far a head's actions are from held-out demonstrations'."""
+"""How far a head's actions are from those of the demonstrations that are held out."""
 
 import pathlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from experiments.evaluation.conditions import Condition, conditions, require_dis
 from experiments.evaluation.rollout import write_json
 from experiments.evaluation.saved import load as load_json
 from experiments.evaluation.views import FAILURES, failing
-from experiments.imitation.alone import load_held_out
+from experiments.imitation.data import load_held_out
 from experiments.imitation.errors import controls, show, summary
 from mummi.config import check_seed
 from mummi.imitation import record
@@ -23,8 +23,6 @@ from mummi.imitation.latents import View
 from mummi.imitation.pilot import Pilot, load_pilot
 from mummi.modality import Modality
 from mummi.runs import record as run
-
-FILE = "held_out.json"
 
 
 def evaluate(
@@ -40,9 +38,10 @@ def evaluate(
     """Errors of a run's actions on its held-out demonstrations; writes and prints them.
 
     Args:
-        logdir: folder of a run that has learned from data alone.
-        missing: scripts of sensor dropout, one row each; by default none, medium and high.
-        drop: sensors removed, one row each; by default each that can fail.
+        logdir: folder of a run of experiments.imitate that holds out some.
+        missing: scripts of sensor dropout, one row each; by default what is usual for the task.
+        drop: sensors removed, one row each; by default what is usual for the task, or else each
+            that can fail.
         drop_missing: scripts of what is left, a row of each ``drop`` for each.
         seed: of the failures; by default the run's.
         keep: rows that the file has already are not evaluated again.
@@ -58,12 +57,12 @@ def evaluate(
     found, imitation = run.load(logdir), record.load(logdir)
     seed = found.config.seed if seed is None else seed
     check_seed(seed)
-    path, console = pathlib.Path(out or logdir) / FILE, Console()
+    path, console = pathlib.Path(out or logdir) / record.HELD_OUT, Console()
     rows = asked(found, HEADS[imitation.head].blind, missing, drop, drop_missing)
     pilot, step = load_pilot(logdir)
     split = record.load_split(logdir)
     common = {
-        "simulator": None,
+        "task": found.config.task,
         "data": imitation.data,
         "method": found.config.method,
         "head": imitation.head,
@@ -120,7 +119,7 @@ def asked(
     if missing is None:
         missing = usual(found)[0]
     if drop is None:
-        drop = [m.name for m in found.modalities if m.can_fail]
+        drop = usual(found)[1] or [m.name for m in found.modalities if m.can_fail]
     rows = conditions(found, missing, drop, drop_missing)
     require_distinct(rows)
     if not rows:

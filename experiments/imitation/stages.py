@@ -9,12 +9,14 @@ from rich.console import Console
 
 from envs.failures.script import load_script
 from experiments.evaluation.views import make_views
-from experiments.imitation.data import Sensors
+from experiments.imitation.data import Learned, Sensors
+from experiments.imitation.learned import budget, note, told
 from mummi.agent import Agent, AgentState
 from mummi.config import Config
 from mummi.data.episode import save_episode
+from mummi.imitation.cache import encode
 from mummi.imitation.demonstrations import Demonstration
-from mummi.imitation.heads.head import HEADS
+from mummi.imitation.heads.head import HEADS, Trajectory
 from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import HEAD
 from mummi.imitation.record import Imitation, is_imitation
@@ -22,7 +24,7 @@ from mummi.imitation.record import load as load_imitation
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import Logger
 from mummi.runs.record import load as load_run
-from mummi.training.offline import train_world_model
+from mummi.training.offline import HeldOut, train_world_model
 
 
 class Stages:
@@ -31,32 +33,33 @@ class Stages:
     Args:
         config: settings of the world model and the task.
         imitation: settings of data and head.
-        sensors: modalities and action size of the task.
-        demonstrations: the data.
+        data: the demonstrations.
         logger: where metrics go.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        imitation: Imitation,
-        sensors: Sensors,
-        demonstrations: Sequence[Demonstration],
-        logger: Logger,
-    ):
+    def __init__(self, config: Config, imitation: Imitation, data: Learned, logger: Logger):
         self._config = config
         self._imitation = imitation
-        self._demonstrations = demonstrations
+        self._data = data
         self._logger = logger
         self._logdir = pathlib.Path(config.logdir)
-        self._agent = Agent(config, *sensors)
+        self._agent = Agent(config, *data.sensors)
         self._console = Console()
 
     @functools.cached_property
     def _views(self) -> list[View]:
+        """What is learned from."""
+        return self._seen(self._data.demonstrations)
+
+    @functools.cached_property
+    def _held_out(self) -> list[View]:
+        """What is not."""
+        return self._seen(self._data.held_out)
+
+    def _seen(self, demonstrations: Sequence[Demonstration]) -> list[View]:
         script, copies = load_script(self._config.missing), self._imitation.copies
         modalities = self._agent.modalities
-        return make_views(self._demonstrations, modalities, script, copies, self._config.seed)
+        return make_views(demonstrations, modalities, script, copies, self._config.seed)
 
     def run(self) -> None:
         """Trains what is not trained yet."""
@@ -70,26 +73,57 @@ class Stages:
             state, meta = checkpoints(imitation.world_model).restore(shapes)
             own.save(meta["step"], state, {"step": meta["step"]})
         elif not imitation.world_model and own.latest_step() != imitation.updates:
-            episodes = [view.episode() for view in self._views]
-            return train_world_model(self._agent, episodes, imitation.updates, self._logger)
+            return self._train()
         return own.restore(shapes)[0]
 
+    def _train(self) -> AgentState:
+        """Trains the world model, and notes what it saw and its losses on what it did not."""
+        config, updates = self._config, self._imitation.updates
+        seen = budget(updates * config.batch_size, config.batch_length, steps(self._views))
+        self._console.print(told("world model", seen))
+        held_out = None
+        if self._held_out:
+            held_out = HeldOut(self._agent, [view.episode() for view in self._held_out])
+        episodes = [view.episode() for view in self._views]
+        state = train_world_model(self._agent, episodes, updates, self._logger, held_out)
+        losses = held_out(state.average.model) if held_out else {}
+        note(self._logdir, "world_model", seen | losses)
+        return state
+
     def _fit(self, state: AgentState) -> None:
-        """Trains the head on the world model's latents and saves it."""
-        kind = HEADS[self._imitation.head]
-        latents = Latents(self._agent, state.model)
-        head = kind.build(self._imitation.settings, latents.sizes)
-        self._console.print(f"encoding {len(self._views)} demonstrations")
-        trajectories = latents.encode(self._views)
-        with self._console.status(f"training head {self._imitation.head}") as status:
+        """Trains the head on the world model's latents, saves it and notes how it went."""
+        name, settings = self._imitation.head, self._imitation.settings
+        latents = Latents(self._agent, state.average.model)
+        head = HEADS[name].build(settings, latents.sizes)
+        trained, held_out = self._encoded(latents, self._views), []
+        if self._held_out:
+            held_out = self._encoded(latents, self._held_out)
+        seen, last = {}, {}
+        if windows := getattr(settings, "windows", 0):
+            seen = budget(windows, 1, steps(self._views))
+            self._console.print(told(f"head {name}", seen))
+        with self._console.status(f"training head {name}") as status:
 
             def report(update: int, metrics: dict[str, float]) -> None:
+                last.update(metrics)
                 self._logger.scalars(update, {f"head/{n}": x for n, x in metrics.items()})
-                text = "  ".join(f"{name} {x:.3g}" for name, x in metrics.items())
-                status.update(f"head {self._imitation.head}, update {update}  {text}")
+                shown = {n: x for n, x in metrics.items() if not n[-1].isdigit()}
+                text = "  ".join(f"{n} {x:.3g}" for n, x in shown.items())
+                status.update(f"head {name}, update {update}  {text}")
 
-            head.fit(trajectories, self._config.seed, report)
+            head.fit(trained, self._config.seed, report, held_out)
+        note(self._logdir, "head", seen | last)
         save_episode(self._logdir / HEAD, head.arrays())
+
+    def _encoded(self, latents: Latents, views: Sequence[View]) -> list[Trajectory]:
+        """Latents of views, which lie beside the checkpoint that all heads of it share."""
+        folder = pathlib.Path(self._imitation.world_model or self._logdir)
+        return encode(latents, views, folder, checkpoints(self._logdir).latest_step())
+
+
+def steps(views: Sequence[View]) -> int:
+    """Steps of all views."""
+    return sum(len(view.actions) for view in views)
 
 
 def check_source(folder: str, sensors: Sensors) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from experiments.report.cells import describe, mean_cell, numbers_cell, untrained_cell
 from experiments.report.differences import difference_cells, difference_table
+from experiments.report.learning import learning_tables
 from experiments.report.rejection import rejection_tables
 from experiments.report.scores import Pair, Trained, by_method, in_order, scripted
 from experiments.report.typeset import OURS, Cell, Row, Table
@@ -67,7 +68,9 @@ def heads_tables(runs: list[Trained]) -> list[Table]:
     costs = {((task, head), c): cell for (task, head, c), cell in difference_cells(found).items()}
     costs = {(row, c): costs[row, c] for row in rows for c in conditions if (row, c) in costs}
     added = difference_table(costs, ("task", "head"), conditions, across="condition")
-    return [first, *added, *([second] if measures else []), *rejection_tables(runs)]
+    earned = {row: cell for (row, condition), cell in returns.items() if condition == "none"}
+    learned = learning_tables(runs, rows, earned, "return")
+    return [first, *added, *learned, *([second] if measures else []), *rejection_tables(runs)]
 
 
 def _measured(row: Row, pairs: list[Pair], trained: bool = True) -> dict[tuple[Row, str], Cell]:

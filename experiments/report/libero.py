@@ -7,6 +7,7 @@ import scipy.stats
 from experiments.report import paper_results
 from experiments.report.cells import describe, numbers_cell
 from experiments.report.heads import UNTRAINED
+from experiments.report.learning import learning_tables
 from experiments.report.scores import Pair, Trained, by_method, in_order, scripted
 from experiments.report.typeset import OURS, Cell, Row, Table
 from mummi.imitation.heads.head import HEADS
@@ -47,6 +48,7 @@ def libero_tables(runs: list[Trained]) -> list[Table]:
     return [
         _success(runs, found, suites, heads),
         _added(found, suites, [head for head in heads if head != CONTROL]),
+        *_learned(runs, found, suites, heads),
         published([suite for suite in suites if suite in paper_results.DISDP]),
         _by_task(found, suites, heads),
     ]
@@ -74,6 +76,12 @@ def _success(runs, found, suites, heads) -> Table:
     )
     title = "LIBERO: success with cameras missing"
     return _table("success", OURS, title, caption, rows, tuple(CONDITIONS.values()), cells)
+
+
+def _learned(runs, found, suites, heads) -> list[Table]:
+    rows = [(suite, head) for suite in suites for head in heads]
+    earned = {row: _cell(pairs) for row in rows if (pairs := found.get((*row, "none")))}
+    return learning_tables(runs, rows, earned, "success, %")
 
 
 def _cell(pairs: list[Pair], trained: bool = True) -> Cell:

@@ -22,19 +22,21 @@ _LENGTHS_AT = 26
 """Where in the header of a file in a zip archive the lengths of its name and extra field stand."""
 
 
-def layout(modalities: Sequence[Modality], action_size: int) -> Layout:
+def layout(modalities: Sequence[Modality], action_size: int, wanted: bool = False) -> Layout:
     """Shape of one time step and dtype of every array of an episode, by its key.
 
     An episode of L time steps, the first included, is a dict of arrays: ``values/NAME`` [L, ...]
     of the modality's dtype, ``available/NAME`` [L] bool, ``action`` [L, A] float32,
     ``reward`` [L] float32, and ``is_first``, ``is_last``, ``is_terminal`` [L] bool.
-    ``action[t]`` led to the values at t; it is zeros at t = 0.
+    ``action[t]`` led to the values at t; it is zeros at t = 0. With ``wanted`` there is also
+    ``wanted`` [L, A] float32: what a demonstrator wanted to do after the values at t.
     """
     flag, number = np.dtype(bool), np.dtype(np.float32)
     return {
         **{f"values/{m.name}": (m.shape, m.dtype) for m in modalities},
         **{f"available/{m.name}": ((), flag) for m in modalities},
         "action": ((action_size,), number),
+        **({"wanted": ((action_size,), number)} if wanted else {}),
         "reward": ((), number),
         "is_first": ((), flag),
         "is_last": ((), flag),

@@ -58,6 +58,7 @@ class Replay:
             that it needs from their files. The samples are the same. None for no bound.
         device: where to hold all steps as well; ``sample`` then gives the same windows as arrays
             on the device, whatever is in this memory.
+        wanted: episodes also have what a demonstrator wanted, as of ``layout``.
 
     Attributes:
         episodes: number of episodes.
@@ -78,13 +79,14 @@ class Replay:
         seed: int | Sequence[int],
         memory: int | None = None,
         device: DeviceSteps | None = None,
+        wanted: bool = False,
     ):
         if memory is not None and memory < 0:
             raise ValueError(f"a replay's memory is {memory} bytes; it must be 0 or more")
         if memory is not None and directory is None:
             raise ValueError("a replay without a folder has no files, so its memory has no bound")
         self._directory = None if directory is None else Path(directory)
-        self._layout = layout(modalities, action_size)
+        self._layout = layout(modalities, action_size, wanted)
         self._capacity = capacity
         self._random = np.random.default_rng(seed)
         self._lock = threading.Lock()

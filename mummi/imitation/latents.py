@@ -47,8 +47,10 @@ class View(NamedTuple):
     def episode(self) -> Episode:
         """The view in the layout of the replay, where an action stands at the step it led to.
 
-        What the last action led to was not recorded, so neither it nor its reward is kept, and
-        nothing is said to end the task.
+        What the last action led to was not recorded: there is no step at which it or its reward
+        could stand, and a blank one would need a copy of all values. So they are left out, of the
+        last action all but that it was wanted, and nothing is said to end the task. No head reads
+        rewards, and whatever does refuses a world model that learned from demonstrations alone.
         """
         length = len(self.actions)
         step = np.arange(length)
@@ -56,6 +58,7 @@ class View(NamedTuple):
             **{f"values/{name}": value for name, value in self.values.items()},
             **{f"available/{name}": mask for name, mask in self.available.items()},
             "action": _later(self.actions),
+            "wanted": np.asarray(self.wanted, np.float32),
             "reward": _later(self.rewards),
             "is_first": step == 0,
             "is_last": step == length - 1,
@@ -80,6 +83,18 @@ def usable(
     """
     return {m.name: np.asarray(available[m.name]) & is_finite(m, values[m.name])
             for m in modalities}  # fmt: skip
+
+
+def deliverable(view: View, modalities: Sequence[Modality]) -> View:
+    """The view in which a sensor is available where it is ``usable``."""
+    return view._replace(available=usable(modalities, view.values, view.available))
+
+
+def trajectory(feature: np.ndarray, embeddings: Mapping[str, np.ndarray], view: View) -> Trajectory:
+    """A view with latents [T, F] and embeddings [T, E_m] as a head sees it."""
+    percept = Percept(feature, embeddings, view.values, view.available)
+    wanted, executed = (np.asarray(x, np.float32) for x in (view.wanted, view.actions))
+    return Trajectory(percept, wanted, executed)
 
 
 def _later(rows: np.ndarray) -> np.ndarray:
@@ -180,8 +195,7 @@ class Latents:
         longest = max(len(view.actions) for view in views)
         trajectories, sensed = [], {}
         for view in views:
-            available = usable(self.sizes.modalities, view.values, view.available)
-            view = view._replace(available=available)
+            view = deliverable(view, self.sizes.modalities)
             # Views of one demonstration that differ in availability alone share their values.
             for name, values in view.values.items():
                 if name not in sensed or sensed[name][0] is not values:
@@ -196,9 +210,7 @@ class Latents:
         inputs = jax.tree.map(lambda x: _pad(x, longest), inputs)
         feature, embeddings = jax.device_get(self._scan(self.params, experts, *inputs))
         embeddings = {name: x[:length] for name, x in embeddings.items()}
-        percept = Percept(feature[:length], embeddings, view.values, view.available)
-        wanted, executed = (np.asarray(x, np.float32) for x in (view.wanted, view.actions))
-        return Trajectory(percept, wanted, executed)
+        return trajectory(feature[:length], embeddings, view)
 
     def _expert(self, modality: Modality, params, value):
         """What a sensor says of values [N, *shape], and what it says of a missing value."""

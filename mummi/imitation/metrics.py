@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -17,6 +18,8 @@ from mummi.imitation.chunks.imle import charbonnier
 
 SWITCH = 0.2
 """Distance beyond which two chunks are two ways."""
+CONSTANT = 1e-6
+"""Standard deviation below which an action never varies."""
 
 
 class Latency(NamedTuple):
@@ -34,6 +37,29 @@ def chunk_distance(
 ) -> Float[Array, "*batch"]:
     """D_ρ averaged over action dimensions, so that robots of different sizes compare."""
     return charbonnier(first, second) / first.shape[-1]
+
+
+def error_over_variance(
+    actions: Float[Array | np.ndarray, "N *steps A"],
+    wanted: Float[Array | np.ndarray, "N *steps A"],
+    variance: Float[Array | np.ndarray, " A"],
+) -> Float[Array, "*steps"]:
+    """Mean squared error over the variance, of the actions that vary: 1 is what their mean gets.
+
+    Args:
+        actions: that were chosen.
+        wanted: that the demonstrator wanted.
+        variance: of each action in what was learned from; one that is 0 is left out.
+    """
+    varies = variance > 0
+    ratio = jnp.square(actions - wanted) / jnp.where(varies, variance, 1)
+    return (ratio * varies).mean(0).sum(-1) / jnp.maximum(1, varies.sum())
+
+
+def varying(actions: Float[np.ndarray, "N A"]) -> Float[np.ndarray, " A"]:
+    """Variance of each action, 0 of one that never varies."""
+    std = actions.std(0)
+    return np.where(std < CONSTANT, 0, np.square(std))
 
 
 def jerk(motion: Float[np.ndarray, "T D"]) -> float:

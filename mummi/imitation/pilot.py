@@ -157,7 +157,7 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     agent = Agent(run.config, run.modalities, run.action_size)
     checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
     state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
-    latents = Latents(agent, state.model)
+    latents = Latents(agent, state.average.model)
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
     head.restore(head_arrays(path))
     rate = load_split(logdir).rate if run.config.task == NO_SIMULATOR else None

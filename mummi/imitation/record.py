@@ -13,6 +13,10 @@ from mummi.runs.record import from_dict, to_dict
 
 FILE = "imitation.yaml"
 SPLIT = "split.yaml"
+LEARNED = "learned.json"
+"""How much training saw, and its last metrics."""
+HELD_OUT = "held_out.json"
+"""Errors on the demonstrations that are held out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +33,10 @@ class Imitation:
             recorded, the others with sensors failing as --missing says.
         settings: settings of the head.
         reading: how the data are read.
-        held_out: without --task, the demonstrations that nothing learns from and the run is
-            evaluated on: a share of all of them, at least one, drawn by the seed, or the name of a
-            mask of the file such as valid; 0.1 by default.
+        held_out: the demonstrations that nothing learns from, on which losses and errors are
+            measured: a share of all of them, at least one and alike of each instruction, drawn by
+            the seed, or the name of a mask of the file such as valid. 0.1 by default, or what
+            --world-model has held out of the same data; with --task 0 holds out none.
     """
 
     data: str
@@ -48,22 +53,22 @@ class Imitation:
             raise ValueError(
                 f"--updates {self.updates} and --copies {self.copies} must be at least 1"
             )
-        if isinstance(self.held_out, float) and not 0 < self.held_out < 1:
+        if isinstance(self.held_out, float) and not 0 <= self.held_out < 1:
             raise ValueError(
-                f"--held-out is {self.held_out}; a share is above 0 and below 1, and a mask of the "
-                "file is named"
+                f"--held-out is {self.held_out}; a share is at least 0 and below 1, and a mask of "
+                "the file is named"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Which demonstrations a run without a simulator has learned from.
+    """Which demonstrations a run has learned from.
 
     Attributes:
         trained: names of those that world model and head learned from.
         held_out: of those that nothing learned from.
         mean: of each action of the former, in the units of the data.
-        std: its standard deviation, 1 of one that never varies.
+        std: its standard deviation, 0 of one that never varies.
         rate: steps a second of the data; None where they do not tell.
     """
 
@@ -94,7 +99,7 @@ def load_split(logdir) -> Split:
     """Reads ``split.yaml``.
 
     Raises:
-        FileNotFoundError: the run has not learned from data alone.
+        FileNotFoundError: the run has none.
         ValueError: the file is damaged.
     """
     path = pathlib.Path(logdir) / SPLIT

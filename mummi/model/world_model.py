@@ -74,7 +74,11 @@ class WorldModel:
         if self.has_fused_prior:
             params["fused_prior"] = self.fused_prior.init(next(keys), feature[:, : c.stoch])
         if c.action_weight:
-            params["action"] = self.action.init(next(keys), belief.mean)
+            tellers = self._tellers(belief)
+            for own, (name, mean) in zip(
+                jax.random.split(next(keys), len(tellers)), tellers.items(), strict=True
+            ):
+                params[name] = self.action.init(own, mean)
         return params
 
     def perceive(
@@ -133,7 +137,7 @@ class WorldModel:
         Args:
             params: from ``init``.
             batch: ``values`` and ``available`` by modality, ``action`` [B, T, A], ``reward``,
-                ``is_first``, ``is_terminal`` [B, T].
+                ``is_first``, ``is_terminal`` [B, T]; of demonstrations also ``wanted`` [B, T, A].
             key: random key.
 
         Returns:
@@ -199,17 +203,31 @@ class WorldModel:
         return {"kl_fused": self.config.kl_weight * kl.mean()}, {}
 
     def action_terms(self, params, batch: Mapping, belief: Belief | Features) -> Terms:
-        """Log-likelihood of the next action, given the sensors of its step.
+        """Log-likelihood of the next action given s^f, and given each sensor that is fused alone.
 
-        Of s^f, which knows this step's sensors alone: a state that knows the actions before could
-        repeat them without looking.
+        Both know this step's sensors alone: a state that knows the actions before could repeat them
+        without looking. The terms of the M sensors, each with a network of its own, are averaged,
+        so that together they weigh as much as that of s^f.
         """
         if not self.config.action_weight:
             return {}, {}
-        guess = self.action.apply(params["action"], belief.mean[:, :-1])
-        known = ~batch["is_first"][:, 1:]
-        loss, error = reconstruction(guess, batch["action"][:, 1:], known)
-        return {"action": self.config.action_weight * loss}, {"action_error": error}
+        target, known = next_action(batch)
+        weights = {"action": self.config.action_weight}
+        masks = {"action": known}
+        for m, fused in zip(self.modalities, belief.available, strict=True):
+            weights[f"action_{m.name}"] = self.config.action_weight / len(self.modalities)
+            masks[f"action_{m.name}"] = known & fused
+        losses, metrics = {}, {}
+        for name, mean in self._tellers(belief).items():
+            guess = self.action.apply(params[name], mean)
+            loss, metrics[f"{name}_error"] = reconstruction(guess, target, masks[name])
+            losses[name] = weights[name] * loss
+        return losses, metrics
+
+    def _tellers(self, belief: Belief | Features) -> dict[str, Array]:
+        """What is to tell the next action, by the name of its network: s^f, and each sensor."""
+        alone = zip(self.modalities, belief.means, strict=True)
+        return {"action": belief.mean, **{f"action_{m.name}": mean for m, mean in alone}}
 
     def reward_terms(self, params, batch: Mapping, feature: Float[Array, "B T F"]) -> Terms:
         """Log-likelihood of the reward of a time unit, with unit variance.
@@ -228,3 +246,17 @@ class WorldModel:
         ended = batch["is_terminal"].astype(jnp.float32)
         entropy = jax.nn.softplus(logit) - (1.0 - ended) * logit
         return {"continue": self.config.continue_weight * entropy.mean()}, {}
+
+
+def next_action(batch: Mapping) -> tuple[Float[Array, "B T A"], Bool[Array, "B T"]]:
+    """The action that follows each step of sequences, and whether it is known.
+
+    Of demonstrations it is the one that was wanted, and always known. Else it is the one that was
+    done, which stands at the step that it led to, and which the last step of a sequence or of an
+    episode lacks.
+    """
+    if "wanted" in batch:
+        return batch["wanted"], jnp.ones(batch["is_first"].shape, bool)
+    later = jnp.roll(batch["action"], -1, 1)
+    known = jnp.roll(~batch["is_first"], -1, 1).at[:, -1].set(False)
+    return later, known

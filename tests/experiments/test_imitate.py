@@ -66,6 +66,7 @@ def test_a_run_leaves_what_a_training_run_leaves(trained, data):
     assert before.config.task == "dummy" and before.config.missing == "medium"
     assert before.script["name"] == "medium" and before.action_size == 2
     assert (imitation.head, imitation.updates, imitation.settings.units) == ("bc", 8, 8)
+    assert imitation.held_out == 0.2
     assert imitation.data == str(data)
     assert Checkpointer(trained / "checkpoints").latest_step() == 8
     rows = read_metrics(trained)
@@ -78,6 +79,32 @@ def test_a_run_leaves_what_a_training_run_leaves(trained, data):
     assert measures["jerk"] > 0 and measures["episodes"] == 1
     assert 0 < measures["latency_ms"] <= 1e3 / measures["hertz"] * 1.001
     assert measures["mode_switch_rate"] is None and measures["diversity"] is None
+
+
+def test_a_run_tells_losses_errors_and_what_it_saw_of_what_it_did_not(trained):
+    split = record.load_split(trained)
+    assert (len(split.trained), len(split.held_out)) == (5, 1)
+    rows = read_metrics(trained)
+    for name in ("held_out/action_error", "held_out/action_image_error", "held_out/loss/kl",
+                 "head/held_out/loss", "head/held_out/error", "held_out/error/none"):  # fmt: skip
+        assert any(name in row for row in rows), name
+    learned = json.loads((trained / record.LEARNED).read_text())
+    # One copy of each with sensors failing; sequences of six steps, four in a batch.
+    steps = 2 * 5 * imitated.STEPS
+    assert {n: learned["world_model"][n] for n in ("windows", "steps")} == {
+        "windows": 8 * 4, "steps": steps,
+    }  # fmt: skip
+    assert learned["world_model"]["passes"] == 8 * 4 * 6 / steps
+    assert learned["head"]["passes"] == 160 / steps and learned["head"]["windows"] == 160
+    last = [row for row in rows if "head/held_out/error" in row][-1]
+    assert learned["head"]["held_out/error"] == last["head/held_out/error"]
+    content = json.loads((trained / record.HELD_OUT).read_text())
+    assert set(content["rows"]) == {*(row.replace("without-", "without ") for row in ROWS)}
+    assert content["task"] == "dummy" and content["held_out"] == list(split.held_out)
+    wanted = imitated.demonstration(int(split.held_out[0][5:])).actions
+    mean = np.square(wanted - split.mean).mean(0) / np.square(split.std)
+    found = content["controls"]["mean action"]["normalised"]
+    assert found == pytest.approx(mean.mean(), rel=1e-5)
 
 
 def test_only_the_world_model_is_trained(trained):
@@ -99,8 +126,9 @@ def test_the_model_is_trained_as_the_agent_trains_it():
     start, batch = partial(devices.run_once, agent.init, 0), small.make_batch()
     alone, metrics_alone = agent.update_model(start(), batch)
     full, metrics_full = agent.update(start(), batch)
-    for a, b in zip(jax.tree.leaves(alone.model), jax.tree.leaves(full.model), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+    for own, other in ((alone.model, full.model), (alone.average.model, full.average.model)):
+        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
     assert metrics_alone["gradient/model"] == pytest.approx(metrics_full["gradient/model"])
     assert alone.updates == full.updates == 1
 
@@ -123,7 +151,7 @@ def test_a_run_killed_while_its_world_model_trains_goes_on(data, tmp_path, monke
         if len(saved) == 3:
             raise SystemError("killed")
 
-    more = ("--checkpoint-every", "0", "--updates", "4")
+    more = ("--checkpoint-every", "0", "--updates", "4", "--held-out", "0")
     with monkeypatch.context() as patch:
         patch.setattr(Checkpointer, "save", save_and_die)
         with pytest.raises(SystemError):
@@ -219,6 +247,14 @@ def test_every_head_learns_and_acts_on_the_same_world_model(name, trained, data,
     shapes = jax.eval_shape(Agent(*before[:3]).init, 0)
     one, other = (Checkpointer(d / "checkpoints").restore(shapes)[0] for d in (trained, logdir))
     assert all(jax.tree.leaves(jax.tree.map(np.array_equal, one.model, other.model)))
+    # What acts is the mean along training, and all heads read the latents that the first encoded.
+    averaged = jax.tree.map(np.array_equal, pilot.world_model[1], one.average.model)
+    assert all(jax.tree.leaves(averaged))
+    assert len(list((trained / "latents").iterdir())) == 2 and not (logdir / "latents").exists()
+    assert record.load_split(logdir).held_out == record.load_split(trained).held_out
+    errors = json.loads((logdir / record.HELD_OUT).read_text())["rows"]
+    assert len(errors) == (1 if HEADS[name].blind else len(ROWS))
+    assert all(np.isfinite(row["normalised"]) for row in errors.values())
     # What is loaded acts as what was evaluated, in any environment's hands.
     values = {n: v[:1] for n, v in imitated.demonstration(0).values.items()}
     available = {n: np.ones(1, bool) for n in values}
@@ -293,6 +329,16 @@ def test_the_table_of_heads(trained, data, tmp_path):
     assert rows[2][2] == f"{score(trained)['mean']:.1f} ± 0.0"
     assert rows[5][2].startswith("20.0") and rows[5][3] == "–"
     assert f"{score(trained)['measures']['jerk']:.3f}" in text
+    learning = text.split("## Action heads: how they learned")[1].split("\n## ")[0]
+    header, _, bc, replay = (
+        row[2:-2].split(" | ") for row in learning.splitlines() if row[:1] == "|"
+    )
+    assert header[2:] == [
+        "return", "windows", "passes", "held-out error", "mean action", "last action",
+    ]  # fmt: skip
+    error = json.loads((trained / record.HELD_OUT).read_text())["rows"]["none"]["normalised"]
+    assert bc[3:6] == ["160", f"{160 / 120:.1f}", f"{error:.3f}"]
+    assert replay[3:5] == ["–", "–"] and float(replay[5]) > 0 and replay[6:] == bc[6:]
     csv = (tmp_path / "out.csv").read_text()
     assert f"dummy,none,bc,{score(trained)['mean']}" in csv
     with pytest.raises(ValueError, match="1 runs is evaluated"):
@@ -338,7 +384,8 @@ def test_data_of_another_action_size_is_said(data, trained, tmp_path, capsys):
     path = tmp_path / "other.hdf5"
     actions = np.zeros((imitated.STEPS, 3), np.float32)
     with DemonstrationWriter(path, sensors, 3, {}) as writer:
-        writer.append(imitated.demonstration(0)._replace(actions=actions))
+        for number in range(2):
+            writer.append(imitated.demonstration(number)._replace(actions=actions))
     with pytest.raises(SystemExit):
         imitate.main(imitated.flags(tmp_path / "new", path, "bc"))
     assert "action size 3" in capsys.readouterr().err
@@ -357,7 +404,8 @@ def test_actions_in_units_of_their_own_come_back_when_acting(tmp_path, capsys):
             file[f"data/demo_{number}/actions"] = made.actions * [7.5, 1]
             file[f"data/demo_{number}/rewards"] = made.rewards
     names = ("--rename", "state=vector", "--obs", "vector", "embedding")
-    logdir = imitated.run(tmp_path / "run", path, "bc", *names)
+    logdir = imitated.run(tmp_path / "run", path, "bc", *names, "--held-out", "0")
+    assert not (logdir / record.HELD_OUT).exists()
     assert "to [-1, 1], and back when acting; task dummy" in capsys.readouterr().out
     run = load_run(logdir)
     assert [m.name for m in run.modalities] == ["vector", "embedding"]
@@ -377,6 +425,7 @@ def test_actions_in_units_of_their_own_come_back_when_acting(tmp_path, capsys):
     np.testing.assert_allclose(undone, low + (carry.action + 1) / 2 * (high - low), rtol=1e-5)
     assert np.abs(carry.action).max() <= 1 and np.ptp([low[0], high[0]]) > 7
     # The same command goes on, another way of reading is refused.
+    names = (*names, "--held-out", "0")
     imitated.run(logdir, path, "bc", *names)
     with pytest.raises(ValueError, match=r"holds a run with reading\.failed = None"):
         imitated.run(logdir, path, "bc", *names, "--failed", "keep")

@@ -62,7 +62,7 @@ def test_all_objectives_have_the_laptops_sizes_and_are_compared_alike():
     for objective in arguments.objectives:
         made, laptop = two_ways.config(objective, arguments), HEADS[objective].default("laptop")
         changed = {name for name, *_ in differences(laptop, made)}
-        assert changed <= {"backbone", "execute", "width", "updates", "candidates", "choice"}
+        assert changed <= {"backbone", "execute", "width", "windows", "candidates", "choice"}
         assert (made.backbone, made.updates) == ("performer", 7)
         if objective != "mse":
             assert (made.candidates, made.choice) == (5, "medoid")

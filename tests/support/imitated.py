@@ -25,7 +25,7 @@ FLAGS = (
     *("--missing", "medium", "--evaluate-episodes", "1", "--evaluate-missing", "none"),
 )
 TINY = {
-    "bc": ("--head.updates", "20", "--head.units", "8", "--head.batch-size", "8"),
+    "bc": ("--head.windows", "160", "--head.units", "8"),
     "retrieval": (
         *("--head.retrieval.prediction.epochs", "1", "--head.retrieval.prediction.head-epochs"),
         *("1", "--head.retrieval.no-impute", "--head.retrieval.validation", "0"),
@@ -66,8 +66,8 @@ def write(path: pathlib.Path, episodes: int = 6) -> pathlib.Path:
 def flags(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> list[str]:
     """Arguments of experiments.imitate; later ones win."""
     own = ("--data", str(data), "--head", head, "--logdir", str(logdir))
-    updates = () if "--world-model" in more else ("--updates", "8")
-    return [*own, *FLAGS, *updates, *TINY.get(head, ()), *more]
+    trained = () if "--world-model" in more else ("--updates", "8", "--held-out", "0.2")
+    return [*own, *FLAGS, *trained, *TINY.get(head, ()), *more]
 
 
 def run(logdir: pathlib.Path, data: pathlib.Path, head: str, *more: str) -> pathlib.Path:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mummi.imitation.settings import only
+from mummi.presets import WINDOWS
 
 Objective = Literal["mse", "imle", "mirror", "diffusion", "flow", "beso"]
 Backbone = Literal["unet", "performer", "transformer"]
@@ -29,8 +30,8 @@ class ChunkConfig:
         features: random features of each attention head of the performer.
         unet_widths: channels of the U-Net's levels.
         image_width: channels of the first stage of the sensors' ResNet, whose paper has 64.
-        updates: of training.
-        batch: windows in each.
+        windows: that training sees, batch after batch.
+        batch: of them in an update.
         learning_rate: AdamW's, after the warm-up and before its cosine decay.
         warmup: updates over which it rises.
         weight_decay: AdamW's.
@@ -55,7 +56,7 @@ class ChunkConfig:
     features: int = only("backbone", "performer", default=128)
     unet_widths: tuple[int, ...] = only("backbone", "unet", default=(256, 512, 1024))
     image_width: int = only("context", "sensors", default=64)
-    updates: int = 20_000
+    windows: int = WINDOWS["paper"]
     batch: int = 128
     learning_rate: float = 1e-4
     warmup: int = 500
@@ -70,6 +71,8 @@ class ChunkConfig:
             least = 0 if field.name == "warmup" else 1
             if field.type is int and value < least:
                 raise ValueError(f"{field.name} {value} must be at least {least}")
+        if self.batch > self.windows:
+            raise ValueError(f"batch {self.batch} must be at most windows {self.windows}")
         if self.execute > self.predict:
             raise ValueError(f"execute {self.execute} must be at most predict {self.predict}")
         if self.choice == "smoothness" and self.execute == self.predict:
@@ -83,6 +86,11 @@ class ChunkConfig:
             raise ValueError(
                 f"width {self.width} must be a multiple of twice the heads, {2 * self.heads}"
             )
+
+    @property
+    def updates(self) -> int:
+        """Updates of training."""
+        return self.windows // self.batch
 
     def _require_halvings(self):
         halvings = 2 ** (len(self.unet_widths) - 1)

@@ -72,7 +72,11 @@ class ChunkHead:
         self._act = jax.jit(self._step)
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Learns from scratch; what it reports depends on the objective.
 
@@ -80,7 +84,7 @@ class ChunkHead:
             ValueError: demonstrations that are none, too short, not finite or of other sizes.
             FloatingPointError: the loss is no longer finite.
         """
-        params, scales = train(self.network, trajectories, seed, report)
+        params, scales = train(self.network, trajectories, seed, report, held_out)
         self._take(params, scales)
 
     def initialise(self, seed: int) -> None:

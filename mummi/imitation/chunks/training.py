@@ -1,19 +1,24 @@
 """Training of a chunk head on windows of demonstrations."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from mummi.imitation.chunks.config import ChunkConfig
 from mummi.imitation.chunks.generators import State
 from mummi.imitation.chunks.network import ChunkNetwork, Inputs, Scale
 from mummi.imitation.heads.head import Report, Trajectory
+from mummi.imitation.metrics import error_over_variance, varying
 from mummi.runs import devices
+
+HELD_OUT = 256
+"""Windows of held-out demonstrations that are measured, evenly spread."""
 
 
 class TrainState(NamedTuple):
@@ -94,10 +99,59 @@ def optimiser(config: ChunkConfig) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(config.clip), adam)
 
 
+Measure = Callable[[dict, State], dict[str, float]]
+"""Metrics of parameters and what their objective remembers."""
+
+
+def held_out_measure(
+    network: ChunkNetwork,
+    trajectories: Sequence[Trajectory],
+    scales: dict[str, Scale],
+    variance: Float[np.ndarray, " A"],
+) -> Measure:
+    """What measures parameters on windows of demonstrations that nothing learns from.
+
+    It gives ``held_out/loss``; ``held_out/error``, that of the first candidate over ``variance``
+    (of normalised actions); and the same of each step of the chunk, ``held_out/error/STEP`` from 1
+    on.
+    """
+    c = network.config
+    if c.candidates > 1:
+        c = dataclasses.replace(c, candidates=1)
+    single = ChunkNetwork(c, network.sizes)
+    inputs, actions, lengths = gather(network, trajectories)
+    history, future = windows(lengths, c.observe, c.predict)
+    rows = np.linspace(0, len(actions) - 1, min(HELD_OUT, len(actions))).astype(int)
+    histories = jax.tree.map(lambda x: x[history[rows]], inputs)
+    chunks = scales["action"].normalise(actions).astype(np.float32)[future[rows]]
+    data = jax.device_put((scales, histories, chunks))
+
+    @jax.jit
+    def measured(params, state, scales, histories, chunks):
+        of_loss, of_sample = jax.random.split(jax.random.PRNGKey(0))
+        loss = network.loss(params, scales, histories, chunks, of_loss, state).loss
+        chosen = single.sample(params, scales, histories, of_sample)[:, 0]
+        return loss, error_over_variance(chosen, chunks, variance)
+
+    def measure(params, state):
+        loss, errors = jax.device_get(measured(params, state, *data))
+        by_step = {f"held_out/error/{step}": float(x) for step, x in enumerate(errors, 1)}
+        return {"held_out/loss": float(loss), "held_out/error": float(errors.mean())} | by_step
+
+    return measure
+
+
 def train(
-    network: ChunkNetwork, trajectories: Sequence[Trajectory], seed: int, report: Report
+    network: ChunkNetwork,
+    trajectories: Sequence[Trajectory],
+    seed: int,
+    report: Report,
+    held_out: Sequence[Trajectory] = (),
 ) -> tuple[dict, dict[str, Scale]]:
     """Averaged parameters and scales after ``config.updates`` updates.
+
+    What is reported are means since the last report, and with ``held_out`` what
+    ``held_out_measure`` says of the averaged parameters.
 
     Raises:
         ValueError: as ``gather`` does.
@@ -109,6 +163,7 @@ def train(
     chunks = scales["action"].normalise(actions).astype(np.float32)
     rows = windows(lengths, c.observe, c.predict)
     data = jax.device_put((inputs, chunks, *rows, scales))
+    measure = held_out and held_out_measure(network, held_out, scales, varying(chunks))
     transformation = optimiser(c)
     key = jax.random.PRNGKey(seed)
 
@@ -161,6 +216,6 @@ def train(
                 f"the loss of {c.objective} is {means['loss']} before update {number}: "
                 f"lower learning_rate {c.learning_rate}"
             )
-        report(number, means)
+        report(number, means | (measure(state.average, state.objective) if measure else {}))
         gathered.clear()
     return jax.tree.map(np.asarray, state.average), scales

@@ -44,6 +44,31 @@ class Demonstration(NamedTuple):
         return self.available[name]
 
 
+def observed_after(recorded: Demonstration, where: str) -> Demonstration:
+    """The demonstration whose every observation was recorded after the action of its index.
+
+    Each is put before the action that was chosen after it, [T - 1] of both.
+
+    Args:
+        recorded: its values at t came of its action at t.
+        where: it lies, for the message.
+
+    Raises:
+        ValueError: it has one step, which leaves none.
+    """
+    if len(recorded.actions) < 2:
+        raise ValueError(
+            f"{where} has 1 step, of which --obs-after-action leaves none: take it out of the data"
+        )
+    seen = {name: rows[:-1] for name, rows in recorded.values.items()}
+    available = recorded.available
+    if available is not None:
+        available = {name: mask[:-1] for name, mask in available.items()}
+    rest = ("actions", "rewards", "dones", "states", "executed")
+    later = {name: rows[1:] for name in rest if (rows := getattr(recorded, name)) is not None}
+    return recorded._replace(values=seen, available=available, **later)
+
+
 @runtime_checkable
 class DataSet(Protocol):
     """Demonstrations of one format, opened: a sequence that reads each when it is asked for.

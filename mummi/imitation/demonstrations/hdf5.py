@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mummi.imitation.demonstrations.demonstration import Demonstration
+from mummi.imitation.demonstrations.demonstration import Demonstration, observed_after
 from mummi.imitation.demonstrations.groups import Groups, damage_told, leaves, numbered, plain
 from mummi.imitation.demonstrations.reading import Reading
 from mummi.imitation.demonstrations.sensors import Form, convert, declare
@@ -93,7 +93,10 @@ class Hdf5Demonstrations(Sequence[Demonstration]):
     def __getitem__(self, index: int) -> Demonstration:
         demo = self.names[operator.index(index)]
         with damage_told(self._path):
-            return self._read(demo)
+            recorded = self._read(demo)
+        if self._reading.obs_after_action:
+            return observed_after(recorded, self._groups.where(demo))
+        return recorded
 
     def __enter__(self):
         return self

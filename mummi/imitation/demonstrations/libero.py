@@ -3,7 +3,7 @@
 LIBERO's files (``TASK_demo.hdf5``, one a task) hold the pictures as OpenGL gives them, the bottom
 row first, which their attribute ``macros_image_convention`` says (``opengl``), and the instruction
 as a sentence in ``problem_info``. The official ones were recorded by replaying actions: their
-observation stands after the action of the same index.
+observation stands after the action of the same index, which ``Reading.obs_after_action`` mends.
 """
 
 import os

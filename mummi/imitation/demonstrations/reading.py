@@ -24,6 +24,9 @@ class Reading:
             limits in the data to [0, 1]), or a unit in [-1, 1] that is left as it is. By default
             their limits tell: above 100 they are millimetres, above 1 metres, from 0.9 to 1 a
             buffer.
+        obs_after_action: each observation of the data was recorded after the action of its index,
+            as in LIBERO's official files: it is read with the next one, and the first action and
+            the last observation are left out.
     """
 
     obs: tuple[str, ...] | None = None
@@ -31,6 +34,7 @@ class Reading:
     filter_key: str = ""
     failed: Literal["keep", "drop"] | None = None
     depth: DepthUnit = "auto"
+    obs_after_action: bool = False
 
     def __post_init__(self):
         pairs = [word.partition("=")[::2] for word in self.rename]

@@ -11,8 +11,16 @@ import optax
 from flax import traverse_util
 from jaxtyping import Array, Float
 
-from mummi.imitation.heads.head import Percept, Report, Sizes, Trajectory, no_report
+from mummi.imitation.heads.head import (
+    Percept,
+    Report,
+    Sizes,
+    Trajectory,
+    no_report,
+)
+from mummi.imitation.metrics import error_over_variance, varying
 from mummi.model.networks import MLP
+from mummi.presets import WINDOWS
 from mummi.runs import devices
 
 REPORTS = 50
@@ -31,8 +39,8 @@ class BCConfig:
         units: their units.
         activation: their activation: relu, elu or silu.
         min_std: least standard deviation of the Gaussian, where actions span [-1, 1].
-        updates: gradient steps.
-        batch_size: steps of demonstrations in a batch.
+        windows: steps of demonstrations that training sees, batch after batch.
+        batch: of them in a gradient step.
         learning_rate: AdamW's step size.
         weight_decay: AdamW's weight decay.
         clip: largest norm of the gradient.
@@ -44,8 +52,8 @@ class BCConfig:
     units: int = 256
     activation: Literal["relu", "elu", "silu"] = "elu"
     min_std: float = 0.05
-    updates: int = 10_000
-    batch_size: int = 256
+    windows: int = WINDOWS["paper"]
+    batch: int = 256
     learning_rate: float = 5e-4
     weight_decay: float = 1e-4
     clip: float = 10.0
@@ -53,10 +61,15 @@ class BCConfig:
     def __post_init__(self):
         if self.sample and self.loss == "mse":
             raise ValueError("sample needs the loss nll: mse learns no standard deviation")
-        if self.updates < 1 or self.batch_size < 1:
+        if not 1 <= self.batch <= self.windows:
             raise ValueError(
-                f"updates {self.updates} and batch_size {self.batch_size} must be at least 1"
+                f"batch {self.batch} must be at least 1 and at most windows {self.windows}"
             )
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps."""
+        return self.windows // self.batch
 
 
 def fit_scale(
@@ -76,6 +89,12 @@ def fit_scale(
     }
 
 
+def steps(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, F] and actions [N, A] of all steps of demonstrations."""
+    features = np.concatenate([t.percept.feature for t in trajectories])
+    return features, np.concatenate([t.action for t in trajectories])
+
+
 class BehaviourCloning:
     """Head ``bc``; a ``Head``."""
 
@@ -90,6 +109,7 @@ class BehaviourCloning:
             optax.adamw(config.learning_rate, weight_decay=config.weight_decay),
         )
         self._act = jax.jit(self._choose)
+        self._measure = jax.jit(self._held_out)
         self._update = jax.jit(self._step)
 
     def distribution(self, params, feature: Float[Array, "*batch F"]) -> tuple[Array, Array]:
@@ -114,7 +134,11 @@ class BehaviourCloning:
         return (0.5 * jnp.square((target - mean) / std) + jnp.log(std)).sum(-1).mean()
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Learns from scratch.
 
@@ -122,8 +146,8 @@ class BehaviourCloning:
             FloatingPointError: training diverged.
         """
         c = self.config
-        features = np.concatenate([t.percept.feature for t in trajectories])
-        actions = np.concatenate([t.action for t in trajectories])
+        features, actions = steps(trajectories)
+        unseen = (*steps(held_out), varying(actions)) if held_out else None
         network = devices.run_once(self._network.init, jax.random.PRNGKey(seed), features[:1])
         scale = jax.device_put(fit_scale(features, actions))
         state = (network, self._optimiser.init(network))
@@ -131,7 +155,7 @@ class BehaviourCloning:
         random = np.random.default_rng(seed)
         every = max(1, c.updates // REPORTS)
         for update in range(1, c.updates + 1):
-            rows = random.integers(len(features), size=c.batch_size)
+            rows = random.integers(len(features), size=c.batch)
             state, loss = self._update(state, scale, *data, rows)
             if update % every == 0 or update == c.updates:
                 if not np.isfinite(loss):
@@ -139,7 +163,10 @@ class BehaviourCloning:
                         f"the loss of bc is not finite at update {update}: training diverged; a "
                         "smaller --head.learning-rate may help"
                     )
-                report(update, {"loss": float(loss)})
+                metrics = {"loss": loss}
+                if unseen is not None:
+                    metrics |= self._measure({"network": state[0], "scale": scale}, *unseen)
+                report(update, {name: float(x) for name, x in metrics.items()})
         self._params = {"network": state[0], "scale": scale}
 
     def reset(self, batch: int) -> tuple:
@@ -171,9 +198,18 @@ class BehaviourCloning:
         step, optimiser = self._optimiser.update(gradient, optimiser, network)
         return (optax.apply_updates(network, step), optimiser), loss
 
+    def _held_out(self, params, feature, action, variance):
+        chosen = self._restored(params, self.distribution(params, feature)[0])
+        error = error_over_variance(chosen, action, variance)
+        return {"held_out/loss": self.loss(params, feature, action), "held_out/error": error}
+
     def _choose(self, params, feature, key):
         mean, std = self.distribution(params, feature)
         if self.config.sample:
             mean = mean + std * jax.random.normal(key, mean.shape)
+        return self._restored(params, mean)
+
+    def _restored(self, params, action):
+        """Actions that span [-1, 1] in the environment's scale."""
         low, high = params["scale"]["low"], params["scale"]["high"]
-        return low + (jnp.clip(mean, -1, 1) + 1) / 2 * (high - low)
+        return low + (jnp.clip(action, -1, 1) + 1) / 2 * (high - low)

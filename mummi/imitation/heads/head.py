@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from mummi.imitation.chunks.config import CONFIGS, ChunkConfig
 from mummi.modality import Modality
-from mummi.presets import CHUNKS
+from mummi.presets import CHUNKS, WINDOWS
 
 
 class Percept(NamedTuple):
@@ -78,9 +78,20 @@ class Head(Protocol):
     def __init__(self, config: Any, sizes: Sizes): ...
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Learns from scratch.
+
+        Args:
+            trajectories: what is learned from.
+            seed: of whatever is drawn.
+            report: takes metrics along the way.
+            held_out: nothing is learned from these. A head that trains by gradient reports
+                ``held_out/loss``, and ``held_out/error`` of the actions over their variance.
 
         Raises:
             ValueError: demonstrations that this head cannot learn from.
@@ -139,8 +150,14 @@ def _chunks(config: type[ChunkConfig]) -> HeadKind:
     return HeadKind("mummi.imitation.chunks.head", "ChunkHead", config.__name__, presets=presets)
 
 
+_BC = {
+    "laptop": {"windows": WINDOWS["laptop"], "batch": 64},
+    "debug": {"windows": WINDOWS["debug"], "batch": 8},
+}
+
+
 HEADS: dict[str, HeadKind] = {
-    "bc": HeadKind("mummi.imitation.heads.bc", "BehaviourCloning", "BCConfig"),
+    "bc": HeadKind("mummi.imitation.heads.bc", "BehaviourCloning", "BCConfig", presets=_BC),
     "knn": HeadKind("mummi.imitation.heads.knn", "NearestNeighbours", "KNNConfig"),
     "replay": HeadKind("mummi.imitation.heads.replay", "RandomReplay", "ReplayConfig", blind=True),
     "retrieval": HeadKind(

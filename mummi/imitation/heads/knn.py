@@ -79,7 +79,11 @@ class NearestNeighbours:
         self._dims = (sizes.feature, *sizes.embeddings.values())
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Keeps every step of the demonstrations."""
         rows, available = (

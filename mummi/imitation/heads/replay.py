@@ -103,7 +103,11 @@ class RandomReplay:
         self._tell = Told(sizes.modalities)
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Keeps what was done in the demonstrations, and what was told."""
         self._recordings = Recordings([t.recording for t in trajectories])

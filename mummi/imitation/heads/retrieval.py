@@ -138,7 +138,11 @@ class RetrievalHead:
             )
 
     def fit(
-        self, trajectories: Sequence[Trajectory], seed: int, report: Report = no_report
+        self,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        report: Report = no_report,
+        held_out: Sequence[Trajectory] = (),
     ) -> None:
         """Trains the library's policies and heads; reports their epochs one after the other.
 

@@ -86,10 +86,10 @@ def test_the_file_loads_for_its_task(path):
     environment = make(config.task, image_size=16)
     sensors = (environment.modalities, environment.action_size)
     first = environment.reset()
-    made, scaling = imitate.load_demonstrations(imitation, config, sensors)
+    found = imitate.load(imitation, config, sensors)
     environment.close()
-    assert len(made) == 2 and scaling == Scaling()
-    vectors = made[0].values["instruction"]
+    assert len(found.demonstrations) == len(found.held_out) == 1 and found.scaling == Scaling()
+    vectors = found.demonstrations[0].values["instruction"]
     np.testing.assert_allclose(vectors, np.tile(first.values["instruction"], (len(vectors), 1)))
 
 

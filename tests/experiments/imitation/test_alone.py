@@ -8,47 +8,23 @@ import pytest
 
 from envs.libero import instruction
 from experiments.imitation import alone
+from experiments.imitation.data import load_held_out
 from mummi.config import NO_SIMULATOR
 from mummi.imitation import record, scaling
 from mummi.imitation.demonstrations import Reading
 from mummi.imitation.heads.bc import BCConfig
 from mummi.imitation.pictures import Picture
-from mummi.imitation.record import Imitation, Split
+from mummi.imitation.record import Imitation
 from mummi.presets import offline
 from mummi.runs import record as run
 from tests.support import foreign
 
 CONFIG = offline("debug", NO_SIMULATOR)
-NAMES = tuple(f"demo_{n}" for n in range(10))
 
 
 @pytest.fixture
 def path(tmp_path):
     return foreign.write(tmp_path / "foreign.hdf5")
-
-
-def split_of(path, **given):
-    return alone.divide(Imitation(str(path), **given), NAMES, seed=0)
-
-
-@pytest.mark.parametrize(("share", "count"), [(None, 1), (0.01, 1), (0.25, 2), (0.5, 5), (0.94, 9)])
-def test_a_share_is_held_out_and_at_least_one(share, count):
-    split = split_of("data", held_out=share)
-    assert len(split.held_out) == count
-    assert sorted(split.trained + split.held_out) == sorted(NAMES)
-    assert split == split_of("data", held_out=share)
-
-
-def test_the_seed_draws_which():
-    found = {alone.divide(Imitation("data"), NAMES, seed).held_out for seed in range(20)}
-    assert len(found) > 3
-
-
-def test_one_demonstration_is_too_few(path):
-    with pytest.raises(ValueError, match=r"1 demonstrations 1 are held out and 0 are left.*record"):
-        alone.divide(Imitation("data"), NAMES[:1], 0)
-    with pytest.raises(ValueError, match=r"--held-out is 1\.5; a share is above 0"):
-        Imitation("data", held_out=1.5)
 
 
 def test_a_mask_of_the_file_is_held_out_by_its_name(path):
@@ -65,12 +41,19 @@ def test_a_mask_of_the_file_is_held_out_by_its_name(path):
         alone.load(Imitation(str(path), held_out="vali"), CONFIG)
 
 
-def test_what_is_held_out_is_not_even_read(path):
-    held = alone.load(Imitation(str(path)), CONFIG).split.held_out
+def test_nothing_is_made_of_what_is_held_out(path):
+    before = alone.load(Imitation(str(path)), CONFIG)
+    (held,) = before.split.held_out
     with h5py.File(path, "a") as file:
-        file[f"data/{held[0]}/actions"][:] = np.nan
-    found = alone.load(Imitation(str(path)), CONFIG)
-    assert len(found.demonstrations) == foreign.EPISODES - 1
+        file[f"data/{held}/actions"][:] = 100
+        file[f"data/{held}/obs/state"][:] = -100
+    after = alone.load(Imitation(str(path)), CONFIG)
+    assert (after.split, after.scaling) == (before.split, before.scaling)
+    assert len(after.demonstrations) == foreign.EPISODES - 1 and len(after.held_out) == 1
+    np.testing.assert_allclose(
+        after.held_out[0].actions,
+        after.scaling.learned(np.full(2, 100.0)) * np.ones((len(after.held_out[0].actions), 1)),
+    )
 
 
 def test_units_sizes_and_numbers_are_of_what_is_learned_from(path, capsys):
@@ -100,7 +83,7 @@ def test_held_out_demonstrations_are_read_as_those_learned_from(path, tmp_path):
     record.save(logdir, imitation)
     record.save_split(logdir, found.split)
     scaling.save(logdir, found.scaling)
-    read = alone.load_held_out(logdir, CONFIG, found.sensors[0])
+    read = load_held_out(logdir, CONFIG, found.sensors[0])
     with h5py.File(path) as file:
         for name, demonstration in zip(found.split.held_out, read, strict=True):
             right = found.scaling.learned(file[f"data/{name}/actions"][()])
@@ -110,7 +93,7 @@ def test_held_out_demonstrations_are_read_as_those_learned_from(path, tmp_path):
     with h5py.File(path, "a") as file:
         del file[f"data/{gone}"]
     with pytest.raises(ValueError, match=f"demonstration '{gone}'.* is no longer there"):
-        alone.load_held_out(logdir, CONFIG, found.sensors[0])
+        load_held_out(logdir, CONFIG, found.sensors[0])
     with pytest.raises(ValueError, match="the data have other demonstrations"):
         record.save_split(logdir, dataclasses.replace(found.split, held_out=()))
 
@@ -126,12 +109,12 @@ def test_several_instructions_are_a_sensor(path, monkeypatch):
     with h5py.File(path, "a") as file:
         for number in range(foreign.EPISODES):
             file[f"data/demo_{number}"].attrs["instruction"] = "push"
-    assert alone.with_instructions(str(path), Reading(), NAMES[:5]) == Reading()
+    assert alone.with_instructions(str(path), Reading(), {"push"}) == Reading()
     with h5py.File(path, "a") as file:
         for number in range(0, foreign.EPISODES, 2):
             file[f"data/demo_{number}"].attrs["instruction"] = "pull it"
     state = Reading(obs=("state",))
-    assert alone.with_instructions(str(path), state, NAMES[:5]) == state
+    assert alone.with_instructions(str(path), state, {"push", "pull it"}) == state
     found = alone.load(Imitation(str(path)), CONFIG)
     sensor = found.sensors[0][-1]
     assert (sensor.name, sensor.kind, sensor.can_fail) == ("instruction", "embedding", False)
@@ -139,18 +122,6 @@ def test_several_instructions_are_a_sensor(path, monkeypatch):
     for name, demonstration in zip(found.split.trained, found.demonstrations, strict=True):
         length = 4 if int(name[5:]) % 2 else 7
         assert (demonstration.values["instruction"] == [length, 1]).all()
-
-
-def test_a_world_model_keeps_its_own_demonstrations_held_out(path, tmp_path):
-    source = tmp_path / "source"
-    record.save(source, Imitation(str(path), settings=BCConfig()))
-    record.save_split(source, Split(("demo_0", "demo_1"), ("demo_2", "demo_3"), (), ()))
-    split = split_of(path, world_model=str(source))
-    assert split.held_out == ("demo_2", "demo_3") and "demo_9" in split.trained
-    with pytest.raises(ValueError, match="leave --held-out out"):
-        split_of(path, world_model=str(source), held_out=0.3)
-    elsewhere = split_of(tmp_path / "other.hdf5", world_model=str(source), held_out=0.3)
-    assert len(elsewhere.held_out) == 3
 
 
 def test_damaged_splits_are_named(tmp_path):

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from experiments.imitation.data import load_demonstrations
+from experiments.imitation import data
 from mummi.imitation import scaling
 from mummi.imitation.demonstrations import Reading
 from mummi.imitation.record import Imitation
@@ -39,8 +39,9 @@ def path(tmp_path):
 
 def load(path, modalities, actions=2, reading=None, config=CONFIG, world_model=""):
     reading = reading or Reading(rename=("front=image",))
-    imitation = Imitation(str(path), reading=reading, world_model=world_model)
-    return load_demonstrations(imitation, config, (modalities, actions))
+    imitation = Imitation(str(path), reading=reading, world_model=world_model, held_out=0.0)
+    found = data.load(imitation, config, (modalities, actions))
+    return found.demonstrations, found.scaling
 
 
 def test_actions_beyond_the_tasks_are_scaled_and_told(path, capsys):

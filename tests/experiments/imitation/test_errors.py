@@ -30,11 +30,27 @@ def test_each_demonstration_counts_as_one():
         each.append(total / len(actions))
     each = np.array(each)
     np.testing.assert_allclose(found["by_dimension"], each.mean(0))
-    np.testing.assert_allclose(found["normalised_by_dimension"], each.mean(0) / [0.5, 4.0])
     assert found["error"] == pytest.approx(each.mean())
-    assert found["normalised"] == pytest.approx((each / [0.5, 4.0]).mean())
+    squares = [np.square(a - b).mean(0) for a, b in zip(made, wanted, strict=True)]
+    normalised = np.array(squares) / [0.25, 16.0]
+    np.testing.assert_allclose(found["normalised_by_dimension"], normalised.mean(0))
+    assert found["normalised"] == pytest.approx(normalised.mean())
     low, high = found["interval95"]
     assert (low + high) / 2 == pytest.approx(found["normalised"])
+
+
+def test_the_mean_action_has_an_error_of_one_and_a_constant_none():
+    random = np.random.default_rng(1)
+    wanted = [random.normal(size=(40, 3)) * [0.5, 4.0, 0] + [0.5, -2.0, 7.0]]
+    mean, std = wanted[0].mean(0), np.array([*wanted[0][:, :2].std(0), 0.0])
+    split = Split(("a",), ("b",), tuple(mean), tuple(std))
+    ahead = [np.ones(40, int)]
+    found = {n: summary(c, wanted, ahead, split) for n, c in controls(wanted, ahead, split).items()}
+    assert found[MEAN]["normalised"] == pytest.approx(1)
+    assert found[MEAN]["normalised_by_dimension"] == [pytest.approx(1), pytest.approx(1), None]
+    last = [np.concatenate([mean[None], wanted[0][:-1]])]
+    expected = np.square(last[0] - wanted[0]).mean(0)[:2] / np.square(std[:2])
+    assert found[LAST]["normalised"] == pytest.approx(expected.mean())
 
 
 def test_a_horizon_has_the_steps_that_were_chosen_as_far_ahead():
@@ -70,6 +86,6 @@ def test_the_tables_show_what_the_file_says(capsys):
     }  # fmt: skip
     show(json.loads(json.dumps(content)), Console(width=120))
     said = " ".join(capsys.readouterr().out.split())
-    assert "mse, mummi, seed 3, 2 held-out demonstrations, no simulator" in said
+    assert "mse, mummi, seed 3, 2 held-out demonstrations" in said
     assert f"none 25 % {found['error']:.3g} {found['normalised']:.3f} [" in said
     assert f"0 {found['by_dimension'][0]:.3g}" in said and "normalised error by steps" in said

@@ -1,6 +1,7 @@
 """LIBERO's table: success by suite, condition and task, and what heads add to the control."""
 
 import csv
+import json
 import statistics
 
 import pytest
@@ -9,6 +10,7 @@ import statsmodels.stats.proportion as proportion
 from experiments.report import libero as libero_table
 from experiments.report import paper_results
 from experiments.tables import Arguments, main, write
+from mummi.imitation import record
 from tests.support.evaluated import make_imitated, make_run, score, succeed
 
 CAMERAS = ("agentview_rgb", "wrist_rgb")
@@ -69,6 +71,28 @@ def test_what_a_head_adds_is_the_difference_to_the_control(written):
     (line,) = [x for x in lines if (x["table"], x["method"], x["condition"])
                == ("added", "bc", "nothing missing")]  # fmt: skip
     assert float(line["mean"]) == pytest.approx(statistics.fmean([1] * 7 + [0]) - 1 / 8)
+
+
+def test_how_heads_learned_stands_beside_their_success(made, tmp_path):
+    for seed, error in ((0, 0.5), (1, 0.7)):
+        folder = made / f"bc-{seed}"
+        learned = {"head": {"windows": 2000, "passes": 1.5 + seed}}
+        errors = {
+            "rows": {"none": {"normalised": error}},
+            "controls": {"last action": {"normalised": 1.25}},
+        }
+        (folder / record.LEARNED).write_text(json.dumps(learned))
+        (folder / record.HELD_OUT).write_text(json.dumps(errors))
+    text = write(Arguments((str(made),), str(tmp_path / "out"), "libero"))
+    part = text.split("## Action heads: how they learned")[1].split("\n## ")[0]
+    rows = [line[2:-2].split(" | ") for line in part.splitlines() if line[:1] == "|"]
+    columns = ["success, %", "windows", "passes", "held-out error", "last action"]
+    assert rows[0] == ["task", "head", *columns] and len(rows) == 3
+    assert rows[2][2].startswith("88 [")
+    assert rows[2][3:] == ["2,000", "2.0", "0.600", "1.250"]
+    (made / "bc-1" / record.HELD_OUT).write_text('{"rows": {}}')
+    with pytest.raises(ValueError, match=r"bc-1.held_out\.json is damaged or from another version"):
+        write(Arguments((str(made),), str(tmp_path / "out"), "libero"))
 
 
 def test_success_task_by_task(written):

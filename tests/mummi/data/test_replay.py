@@ -57,6 +57,22 @@ def assert_same(a, b):
         np.testing.assert_array_equal(a[key], b[key], err_msg=key)
 
 
+def test_what_was_wanted_is_sampled_beside_what_was_done(tmp_path):
+    episode = make_episode(6)
+    wanted = np.arange(12, dtype=np.float32).reshape(6, 2)
+    replay = Replay(None, SENSORS, 2, 10, 0, wanted=True)
+    replay.add({**episode, "wanted": wanted}, 0)
+    batch = replay.sample(3, 4)
+    for sequence in range(3):
+        for t in range(4):
+            step = int(np.argmax((episode["action"] == batch["action"][sequence, t]).all(1)))
+            np.testing.assert_array_equal(batch["wanted"][sequence, t], wanted[step])
+    with pytest.raises(ValueError, match="it needs"):
+        replay.add(episode, 0)
+    with pytest.raises(ValueError, match="it needs"):
+        make_replay(tmp_path).add({**episode, "wanted": wanted}, 0)
+
+
 def test_an_episode_has_the_declared_shapes_and_no_action_before_its_first_step():
     episode = make_episode(5, action_size=3)
     assert {key: (a.shape, a.dtype.name) for key, a in episode.items()} == {

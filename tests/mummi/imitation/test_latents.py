@@ -200,6 +200,8 @@ def test_in_the_replay_an_action_stands_at_the_step_it_led_to():
     for t in range(1, STEPS):
         np.testing.assert_array_equal(episode["action"][t], seen.actions[t - 1])
         assert episode["reward"][t] == seen.rewards[t - 1]
+    # What was wanted stands at the step at which it was, the last one too.
+    np.testing.assert_array_equal(episode["wanted"], seen.wanted)
     assert not episode["action"][0].any() and episode["reward"][0] == 0
     np.testing.assert_array_equal(np.flatnonzero(episode["is_first"]), [0])
     np.testing.assert_array_equal(np.flatnonzero(episode["is_last"]), [STEPS - 1])

@@ -5,7 +5,38 @@ import time
 import numpy as np
 import pytest
 
-from mummi.imitation.metrics import diversity, jerk, latencies, mode_switch_rate
+from mummi.imitation.metrics import (
+    diversity,
+    error_over_variance,
+    jerk,
+    latencies,
+    mode_switch_rate,
+    varying,
+)
+
+
+def test_the_mean_action_has_an_error_of_one_over_the_variance():
+    random = np.random.default_rng(0)
+    wanted = random.normal(size=(50, 3)) * [2, 0, 0.1] + [1, 5, 0]
+    variance = varying(wanted)
+    assert variance[1] == 0
+    mean = np.broadcast_to(wanted.mean(0), wanted.shape)
+    assert float(error_over_variance(mean, wanted, variance)) == pytest.approx(1, rel=1e-5)
+    assert float(error_over_variance(wanted, wanted, variance)) == 0
+    # Of a constant dimension no error counts.
+    off = wanted + np.array([0, 9, 0.2])
+    assert float(error_over_variance(off, wanted, variance)) == pytest.approx(
+        0.5 * 0.2**2 / wanted[:, 2].var(), rel=1e-5
+    )
+
+
+def test_the_error_of_chunks_is_by_step():
+    random = np.random.default_rng(1)
+    made, wanted = random.normal(size=(2, 7, 4, 3))
+    found = error_over_variance(made, wanted, np.array([1.0, 2.0, 0.5]))
+    for step in range(4):
+        each = [np.mean((made[i, step] - wanted[i, step]) ** 2 / [1, 2, 0.5]) for i in range(7)]
+        assert float(found[step]) == pytest.approx(np.mean(each), rel=1e-5)
 
 
 def test_jerk_of_a_cubic_is_its_third_derivative_and_of_a_parabola_nothing():

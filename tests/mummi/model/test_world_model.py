@@ -261,32 +261,61 @@ def test_both_kls_together_are_the_kl_of_the_joint_of_s_f_and_s_c():
     np.testing.assert_allclose(losses["kl"] + losses["kl_fused"], expected, rtol=0.02)
 
 
+@pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("method", ["mummi", "dreamer"])
-def test_the_next_action_is_told_by_the_sensors_of_its_step_alone(method):
+def test_the_next_action_is_told_by_the_sensors_of_its_step_together_and_alone(method, wanted):
     model, params, _ = built = build("laptop", method, action_weight=3.0)
     batch = make_batch()
+    if wanted:
+        batch["wanted"] = jnp.flip(batch["action"], 1) + 0.5
     _, _, metrics, gradient = compute(built, batch)
-    fused = perceive(model, params, batch).mean
-    guess = np.asarray(model.action.apply(params["action"], fused))
-    first = np.asarray(batch["is_first"])
-    squares, count = 0.0, 0
-    for sequence in range(len(first)):
-        for t in range(first.shape[1] - 1):
-            if not first[sequence, t + 1]:  # the action stands at the step that it led to
-                error = guess[sequence, t] - np.asarray(batch["action"][sequence, t + 1])
-                squares, count = squares + np.square(error).sum(), count + 1
-    assert 0 < count < first[:, 1:].size
-    mean = squares / first[:, 1:].size
-    np.testing.assert_allclose(metrics["loss/action"], 1.5 * mean, rtol=1e-4)
-    np.testing.assert_allclose(metrics["action_error"], squares / count / ACTION_SIZE, rtol=1e-4)
+    belief, first = perceive(model, params, batch), np.asarray(batch["is_first"])
+    told = {"action": (belief.mean, np.ones(first.shape, bool), 1.0)}
+    for m, mean in zip(MODALITIES, belief.means, strict=True):
+        told[f"action_{m.name}"] = mean, np.asarray(batch["available"][m.name]), 1 / 3
+    for name, (mean, there, share) in told.items():
+        guess, squares, count = np.asarray(model.action.apply(params[name], mean)), 0.0, 0
+        for sequence, t in np.argwhere(there):
+            if wanted:  # which stands at the step at which it was wanted
+                right = batch["wanted"][sequence, t]
+            elif t + 1 < first.shape[1] and not first[sequence, t + 1]:
+                right = batch["action"][sequence, t + 1]  # which stands where it led to
+            else:
+                continue
+            squares += np.square(guess[sequence, t] - np.asarray(right)).sum()
+            count += 1
+        assert 0 < count < first.size + wanted
+        loss = 3.0 * share * 0.5 * squares / first.size
+        np.testing.assert_allclose(metrics[f"loss/{name}"], loss, rtol=1e-4)
+        error = squares / count / ACTION_SIZE
+        np.testing.assert_allclose(metrics[f"{name}_error"], error, rtol=1e-4)
 
     def action_loss(params):
-        return model.loss(params, batch, KEY)[1][1]["loss/action"]
+        found = model.loss(params, batch, KEY)[1][1]
+        return sum(found[f"loss/{name}"] for name in told)
 
     reached = jax.jit(jax.grad(action_loss))(params)
-    assert any(np.asarray(x).any() for x in jax.tree.leaves(reached["action"]))
+    for name in told:
+        assert any(np.asarray(x).any() for x in jax.tree.leaves(reached[name]))
     assert not any(np.asarray(x).any() for x in jax.tree.leaves(reached["rssm"]))
     assert_finite(gradient)
+
+
+def test_a_perfect_guess_of_what_was_wanted_costs_nothing_whatever_was_done():
+    _, params, loss = build("laptop", "mummi", action_weight=3.0)
+    batch = make_batch()
+    constant = jnp.array([0.25, -0.75])
+    for name in ("action", *(f"action_{n}" for n in NAMES)):
+        blank = jax.tree.map(jnp.zeros_like, params[name])
+        last = max(blank["params"])  # the output layer
+        blank["params"][last]["bias"] = constant
+        params = params | {name: blank}
+    batch["wanted"] = jnp.broadcast_to(constant, batch["action"].shape)
+    metrics = loss(params, batch, KEY)[0][1][1]
+    assert all(metrics[f"loss/action{n}"] == 0 for n in ("", *(f"_{n}" for n in NAMES)))
+    del batch["wanted"]
+    metrics = loss(params, batch, KEY)[0][1][1]
+    assert all(metrics[f"loss/action{n}"] > 0 for n in ("", *(f"_{n}" for n in NAMES)))
 
 
 def test_training_shifts_what_it_senses_and_its_targets():

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mummi.imitation.demonstrations.demonstration import INSTRUCTION, Demonstration
+from mummi.imitation.demonstrations.demonstration import INSTRUCTION, Demonstration, observed_after
 from mummi.imitation.demonstrations.lerobot import layout, tables, video
 from mummi.imitation.demonstrations.reading import Reading
 from mummi.imitation.demonstrations.sensors import convert
@@ -99,9 +99,10 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
             executed = None if np.array_equal(executed, actions) else executed
         if self._own is not None and layout.STATES in features:
             states = self._finite(frames, layout.STATES, where, np.float64).reshape(steps, -1)
-        return Demonstration(
+        recorded = Demonstration(
             values, actions, rewards, dones, states, attributes, executed, available
         )
+        return observed_after(recorded, where) if self._reading.obs_after_action else recorded
 
     def __enter__(self) -> "LeRobotDemonstrations":
         return self

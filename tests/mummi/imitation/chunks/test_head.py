@@ -23,7 +23,7 @@ F, A, B = 3, 2, 2
 SIZES = Sizes(MODALITIES, F, {}, A)
 SMALL = {
     "backbone": "performer", "observe": 2, "predict": 4, "execute": 2, "width": 8, "blocks": 1,
-    "heads": 2, "features": 8, "unet_widths": (8, 8), "image_width": 8, "updates": 4, "batch": 5,
+    "heads": 2, "features": 8, "unet_widths": (8, 8), "image_width": 8, "windows": 20, "batch": 5,
     "learning_rate": 1e-2, "warmup": 1, "report_every": 2,
 }  # fmt: skip
 TINY = MirrorConfig(**SMALL, candidates=3, samples=3)
@@ -100,7 +100,7 @@ def test_scales_map_ranges_and_deviations_and_leave_constants_alone():
 def test_every_objective_learns_and_acts_in_the_environments_scale(objective):
     backbones = {"imle": "unet", "diffusion": "unet", "beso": "transformer"}
     backbone = backbones.get(objective, "performer")
-    config = tiny(objective, backbone=backbone, unet_widths=(8,), updates=2, report_every=1)
+    config = tiny(objective, backbone=backbone, unet_widths=(8,), windows=10, report_every=1)
     head, reports = ChunkHead(config, SIZES), []
     head.fit(demonstrations(), 0, lambda update, metrics: reports.append((update, metrics)))
     assert [update for update, _ in reports] == [1, 2]
@@ -180,7 +180,7 @@ def test_a_missing_sensor_reaches_the_context_as_zeros_whatever_it_holds():
 
 
 def test_the_sensors_can_be_the_context_of_a_head():
-    config = dataclasses.replace(TINY, context="sensors", updates=2)
+    config = dataclasses.replace(TINY, context="sensors", windows=10)
     head = ChunkHead(config, SIZES._replace(modalities=MODALITIES[1:]))  # a ResNet compiles long
     head.fit(demonstrations(), 0)
     actions, _ = acting(head, 2)
@@ -213,8 +213,27 @@ def test_demonstrations_that_cannot_be_learned_from_are_named():
         head.restore(arrays | {"more": np.zeros(1)})
 
 
+def test_what_is_held_out_is_measured_step_by_step_of_the_chunk():
+    config = tiny("mse", predict=4, windows=10, report_every=1)
+    head, reports, unseen = ChunkHead(config, SIZES), [], demonstrations(3, 6)[2:]
+    head.fit(demonstrations(), 0, lambda update, metrics: reports.append(metrics), unseen)
+    steps = [f"held_out/error/{step}" for step in (1, 2, 3, 4)]
+    assert all({"loss", "held_out/loss", "held_out/error", *steps} <= set(m) for m in reports)
+    (one,) = unseen
+    variance = np.concatenate([t.action for t in demonstrations()]).var(0)
+    errors = []
+    for t in range(6):
+        past = one.percept.feature[[max(t - 1, 0), t]][None]
+        made = head.network.sample(head._params, head._scales, past, key)[0]
+        wanted = one.action[np.minimum(t + np.arange(4), 5)]
+        errors.append(np.square(head.in_environment_scale(made)[0] - wanted) / variance)
+    found = [reports[-1][name] for name in steps]
+    np.testing.assert_allclose(found, np.mean(errors, (0, 2)), rtol=1e-3)
+    assert reports[-1]["held_out/error"] == pytest.approx(np.mean(found))
+
+
 def test_a_diverging_loss_ends_training_with_its_name():
-    head = ChunkHead(tiny("mse", learning_rate=1e38, updates=6, warmup=0), SIZES)
+    head = ChunkHead(tiny("mse", learning_rate=1e38, windows=30, warmup=0), SIZES)
     with pytest.raises(FloatingPointError, match="the loss of mse is nan before update"):
         head.fit(demonstrations(), 0)
 
@@ -228,6 +247,7 @@ def test_a_diverging_loss_ends_training_with_its_name():
         ("mse", {"backbone": "unet", "unet_widths": (12,)}, "must be multiples of 8"),
         ("mse", {"width": 6}, "width 6 must be a multiple of twice the heads, 4"),
         ("mse", {"batch": 0}, "batch 0 must be at least 1"),
+        ("mse", {"batch": 30}, "batch 30 must be at most windows 20"),
         ("diffusion", {"steps": 200}, "steps 200 must be at most noise_steps 100"),
         ("mirror", {"samples": 2}, "soft_candidates 3 must be at most samples 2"),
         ("mirror", {"quantile": 1.0}, "quantile 1.0 must be between 0 and 1"),

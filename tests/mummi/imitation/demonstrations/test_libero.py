@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mummi.imitation.demonstrations import (
+    INSTRUCTION,
     LiberoDemonstrations,
     Reading,
     open_data,
@@ -29,6 +30,37 @@ def opened(path, names):
 @pytest.fixture
 def path(tmp_path):
     return libero(tmp_path / "open_the_drawer_demo.hdf5")
+
+
+def test_observations_after_actions_are_put_before_the_next_ones(path):
+    reading = Reading(("wrist_rgb", "proprio"), obs_after_action=True)
+    with open_data(path) as plain, open_data(path, reading) as shifted:
+        for before, after in zip(plain, shifted, strict=True):
+            for name in ("wrist_rgb", "proprio"):
+                with open_data(path, Reading((name,))) as alone:
+                    number = len(before.actions) - 6
+                    np.testing.assert_array_equal(
+                        after.values[name], alone[number].values[name][:-1]
+                    )
+            for name in ("actions", "rewards", "dones", "states"):
+                np.testing.assert_array_equal(getattr(after, name), getattr(before, name)[1:])
+            assert after.rewards[-1] == 1 and after.attributes[INSTRUCTION] == "open the drawer"
+
+
+def test_what_was_missing_moves_with_the_observations(path):
+    with h5py.File(path, "a") as file:
+        for number in range(2):
+            file[f"data/demo_{number}/available/eye_in_hand_rgb"] = np.arange(6 + number) != 2
+    with open_data(path, Reading(("wrist_rgb",), obs_after_action=True)) as data:
+        np.testing.assert_array_equal(data[0].available["wrist_rgb"], [1, 1, 0, 1, 1])
+
+
+def test_a_demonstration_of_one_step_leaves_none(tmp_path):
+    path = libero(tmp_path / "open_the_drawer_demo.hdf5", steps=1)
+    with open_data(path, Reading(("wrist_rgb",), obs_after_action=True)) as data:
+        assert len(data[1].actions) == 1
+        with pytest.raises(ValueError, match=r"demo_0 has 1 step, of which --obs-after-action"):
+            data[0]
 
 
 def change(path, key, value):
