@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from experiments.imitation.data import opened, told_of
 from mummi.config import Config
 from mummi.imitation import record, scaling
 from mummi.imitation.demonstrations import INSTRUCTION, Demonstration, Reading, open_data
+from mummi.imitation.depth import require_one_unit
 from mummi.imitation.pictures import picture_sizes
 from mummi.imitation.record import Imitation, Split
 from mummi.imitation.scaling import Scaling
@@ -64,7 +65,8 @@ def load(imitation: Imitation, config: Config) -> Learned:
         modalities, action_size = smaller.reduced(data.modalities), data.action_size
         rate = data.attributes.get("rate")
     with told_of(path):
-        found = scaling.find(demonstrations, modalities, reading.depth)
+        named = dict(zip(split.trained, demonstrations, strict=True))
+        found = scaling.find(named, modalities, reading.depth)
     found = dataclasses.replace(found, vectors=scaling.standards(demonstrations, modalities))
     if source := imitation.world_model:
         found = dataclasses.replace(scaling.load(source), pictures={})
@@ -97,7 +99,8 @@ def load_held_out(
 
     Raises:
         FileNotFoundError: the data are gone.
-        ValueError: the data lack one of them, or have other sensors than before.
+        ValueError: the data lack one of them, or have other sensors than before, or depth in
+            another unit.
     """
     imitation, split = record.load(logdir), record.load_split(logdir)
     scale, names = scaling.load(logdir), tuple(m.name for m in modalities)
@@ -111,8 +114,21 @@ def load_held_out(
                     f"{imitation.data}: demonstration {name!r}, which {str(logdir)!r} holds out, "
                     "is no longer there"
                 )
-        places = [data.names.index(name) for name in split.held_out]
-        return [scale.demonstration(data[place]) for place in places]
+        held = {name: data[data.names.index(name)] for name in split.held_out}
+    if reading.depth == "auto":
+        with told_of(imitation.data):
+            require_units(scale, held, modalities)
+    return [scale.demonstration(one) for one in held.values()]
+
+
+def require_units(
+    scale: Scaling, demonstrations: Mapping[str, Demonstration], modalities: Sequence[Modality]
+) -> None:
+    """Raises a ValueError where depth of a demonstration looks not like that which was learned."""
+    for m in modalities:
+        if m.kind == "depth":
+            unit = scale.depth[m.name].unit if m.name in scale.depth else "unit"
+            require_one_unit(m.name, scaling.all_limits(demonstrations, m.name), unit)
 
 
 def with_instructions(path: str, reading: Reading, trained: Sequence[str]) -> Reading:

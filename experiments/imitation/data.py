@@ -34,7 +34,8 @@ def load_demonstrations(
         require_fits(imitation.data, data, config, sensors)
         demonstrations = in_units_of_task(list(data), data, config)
     with told_of(imitation.data):
-        found = scaling.find(demonstrations, sensors[0], reading.depth)
+        named = dict(zip(data.names, demonstrations, strict=True))
+        found = scaling.find(named, sensors[0], reading.depth)
     require_unit(imitation.data, found, config)
     if source := imitation.world_model:
         found = scaling.load(source)

@@ -115,6 +115,26 @@ def test_held_out_demonstrations_are_read_as_those_learned_from(path, tmp_path):
         record.save_split(logdir, dataclasses.replace(found.split, held_out=()))
 
 
+def test_depth_held_out_in_another_unit_is_refused(path, tmp_path):
+    with h5py.File(path, "a") as file:
+        for number in range(foreign.EPISODES):
+            demo = file[f"data/demo_{number}"]
+            demo["obs/near"] = np.linspace(0.5, 2, 64 * len(demo["actions"])).reshape(-1, 8, 8, 1)
+    imitation = Imitation(str(path), settings=BCConfig())
+    found = alone.load(imitation, CONFIG)
+    logdir = tmp_path / "run"
+    logdir.mkdir()
+    record.save(logdir, imitation)
+    record.save_split(logdir, found.split)
+    scaling.save(logdir, found.scaling)
+    assert len(alone.load_held_out(logdir, CONFIG, found.sensors[0])) == 1
+    (held,) = found.split.held_out
+    with h5py.File(path, "a") as file:
+        file[f"data/{held}/obs/near"][...] = 1000 * file[f"data/{held}/obs/near"][()]
+    with pytest.raises(ValueError, match=f"to 2000 in '{held}', and the others .* in metres"):
+        alone.load_held_out(logdir, CONFIG, found.sensors[0])
+
+
 def test_several_instructions_are_a_sensor(path, monkeypatch):
     told = []
 
