@@ -8,7 +8,6 @@ import mmap
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from experiments import benchmark
