@@ -272,9 +272,9 @@ def test_episodes_that_failed_are_dropped_where_they_are_to_be(tmp_path, root):
         assert opened(own, failed="drop").names == ("episode_1", "episode_4")
     assert len(opened(own, failed="keep")) == 5
     edit_info(own, splits={"bad": "2:4"})
-    with pytest.raises(ValueError, match="all 2 demonstrations failed .* --failed keep takes them"):
+    with pytest.raises(ValueError, match=r"all 2 demonstrations failed .* --failed keep"):
         opened(own, failed="drop", filter_key="bad")
-    with pytest.raises(ValueError, match="--failed drop needs demonstrations that tell their success"):
+    with pytest.raises(ValueError, match="--failed drop needs demonstrations that tell"):
         opened(root, failed="drop")
 
 
