@@ -159,6 +159,16 @@ def test_several_instructions_are_a_sensor(path, monkeypatch):
     for name, demonstration in zip(found.split.trained, found.demonstrations, strict=True):
         length = 4 if int(name[5:]) % 2 else 7
         assert (demonstration.values["instruction"] == [length, 1]).all()
+    assert record.load_instructions(path.parent) == {}
+    record.save_instructions(path.parent, found.demonstrations)
+    known = record.load_instructions(path.parent)
+    assert {sentence: vector.tolist() for sentence, vector in known.items()} == {
+        "push": [4, 1],
+        "pull it": [7, 1],
+    }
+    (path.parent / "instructions.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"instructions.npz is damaged"):
+        record.load_instructions(path.parent)
 
 
 def test_a_world_model_keeps_its_own_demonstrations_held_out(path, tmp_path):
