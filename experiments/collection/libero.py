@@ -116,8 +116,7 @@ def into_dataset(
 
     It has the sensors of the environment; the instruction is the task of each episode.
     """
-    suite, _, index = config.task.partition("/")
-    tasks = suite_tasks(suite)[int(index) :][:1] if index else suite_tasks(suite)
+    tasks = named(config.task)
     stored = {"fps": RATE / config.action_repeat} | arguments.stored
     environment = envs.make(name(tasks[0]), **env_args["env_kwargs"])
     sensors = [m for m in environment.modalities if m.name != INSTRUCTION]
@@ -147,16 +146,21 @@ def name(task: Task) -> str:
     return f"{task.suite}/{task.index}"
 
 
+def named(name: str) -> tuple[Task, ...]:
+    """The tasks that a task's or a suite's name stands for."""
+    suite, _, index = name.partition("/")
+    return suite_tasks(suite)[int(index) :][:1] if index else suite_tasks(suite)
+
+
 def files(name: str, out: str) -> dict[Task, pathlib.Path]:
     """The tasks that a task's or a suite's name stands for, and the file of each.
 
     Raises:
         ValueError: a suite is to go into one file: LIBERO has one file a task, in a folder.
     """
-    suite, _, index = name.partition("/")
-    tasks, path = suite_tasks(suite), pathlib.Path(out)
-    if index:
-        return {tasks[int(index)]: path}
+    tasks, path = named(name), pathlib.Path(out)
+    if len(tasks) == 1:
+        return {tasks[0]: path}
     if path.suffix in (".hdf5", ".h5") or path.is_file():
         raise ValueError(
             f"--out {out!r} looks like a file; a suite is recorded into a folder, one file a task"

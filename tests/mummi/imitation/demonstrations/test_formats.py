@@ -6,7 +6,17 @@ import h5py
 import numpy as np
 import pytest
 
-from mummi.imitation.demonstrations import DataSet, Reading, find_format, open_data
+from mummi.imitation.demonstrations import (
+    FORMATS,
+    DataSet,
+    Demonstration,
+    Reading,
+    Writer,
+    find_format,
+    find_writer,
+    open_data,
+)
+from mummi.modality import Modality
 from tests.support import demonstration_files, layouts
 
 
@@ -45,6 +55,28 @@ def test_a_format_is_told_from_the_others(tmp_path, name):
     assert find_format(path).name == name
     demos, data = read(path)
     require_like_arrays(demos, data)
+
+
+@pytest.mark.parametrize("name", [form.name for form in FORMATS if form.write])
+def test_what_is_written_in_a_format_is_recognised_and_read_as_it(tmp_path, name):
+    arm = Modality("arm", "vector", (2,))
+    values = {"arm": np.arange(6, dtype=np.float32).reshape(3, 2)}
+    ends = np.array([False, False, True])
+    made = Demonstration(values, np.zeros((3, 1), np.float32), ends * np.float32(1), ends)
+    with find_writer(name)(tmp_path / "data", (arm,), 1, {"env_name": "bench"}) as writer:
+        assert isinstance(writer, Writer) and len(writer) == 0
+        writer.append(made)
+        assert len(writer) == 1
+    assert find_format(tmp_path / "data").name == name
+    (demo,), data = read(tmp_path / "data")
+    assert data.modalities == (arm,)
+    np.testing.assert_array_equal(demo.values["arm"], values["arm"])
+
+
+@pytest.mark.parametrize("name", ["minari", "robomimik"])
+def test_what_is_only_read_is_not_written(name):
+    with pytest.raises(ValueError, match=f"format '{name}' is not written, only robomimic or ler"):
+        find_writer(name)
 
 
 def test_failed_demonstrations_of_isaaclab_are_left_out_and_counted(tmp_path):
