@@ -1,7 +1,7 @@
 """Counts the successes of LIBERO's scripted expert: a row a task, in Markdown.
 
 One episode from each of the training's initial states, or every fifth of them, without pictures.
-Run where LIBERO is installed: python docs/count_libero_expert.py --every 5 libero_spatial libero_10
+Run where LIBERO is installed: python docs/count_libero_expert.py --every 5 libero_goal libero_10/3
 """
 
 import argparse
@@ -26,12 +26,12 @@ def steps_to_success(simulator: LiberoSimulator, state: int, seed: int) -> int |
     return None
 
 
-def main(suites: list[str], every: int) -> None:
-    """Prints the table of each suite's tasks, from every so-manieth initial state."""
+def main(names: list[str], every: int) -> None:
+    """Prints the table of suites and single tasks, from every so-manieth initial state."""
     print("| task | success | steps |\n|---|---|---|", flush=True)
     states = TRAINING_STATES[::every]
-    for suite in suites:
-        for task in suite_tasks(suite):
+    for suite, _, index in (name.partition("/") for name in names):
+        for task in suite_tasks(suite)[int(index) :][:1] if index else suite_tasks(suite):
             simulator = LiberoSimulator(task)
             taken = [steps_to_success(simulator, state, seed=state) for state in states]
             done = [steps for steps in taken if steps is not None]
@@ -42,6 +42,7 @@ def main(suites: list[str], every: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("suites", nargs="+", choices=SUITES)
+    known = [*SUITES, *(f"{suite}/{index}" for suite in SUITES for index in range(10))]
+    parser.add_argument("names", nargs="+", choices=known, metavar="SUITE[/INDEX]")
     parser.add_argument("--every", type=int, default=1)
     main(**vars(parser.parse_args()))

@@ -26,7 +26,7 @@ class Policy:
         self.metadata = self.receive()
 
     def __call__(self, sensors, reset=False):
-        """The answer to the arrays of the sensors that delivered; ``reset`` starts an episode."""
+        """The answer to what the sensors delivered, arrays or a sentence; ``reset`` starts anew."""
         self.socket.send(msgpack.packb({**sensors, "reset": reset}, default=as_map))
         return self.receive()
 
@@ -51,5 +51,7 @@ if __name__ == "__main__":
         print(policy.metadata)
         sensors = policy.metadata["sensors"].items()
         values = {name: np.zeros(s["shape"], s["dtype"]) for name, s in sensors}
+        for sentence in policy.metadata["instructions"][:1]:
+            values["instruction"] = sentence
         for _ in range(10):
             print(policy(values))

@@ -5,7 +5,7 @@ import dataclasses
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tyro
@@ -17,12 +17,7 @@ from experiments.collection.episodes import DEMONSTRATION, record, settings
 from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
 from mummi.config import Config
-from mummi.imitation.demonstrations import (
-    DemonstrationWriter,
-    LeRobotWriter,
-    Reading,
-    open_data,
-)
+from mummi.imitation.demonstrations import Reading, find_writer, open_data
 from mummi.imitation.demonstrations.lerobot.writer import Images
 from mummi.modality import Modality
 from mummi.training.stop import Stop
@@ -41,12 +36,12 @@ class Arguments:
     flags it takes --task, --preset, --seed, --envs, --env.NAME, --image-size, --action-repeat and
     --background, with the same defaults.
 
-    Of LIBERO only episodes that succeed are recorded, in LIBERO's own layout, and --episodes counts
-    those of each task.
+    Of LIBERO only episodes that succeed are recorded, and --episodes counts those of each task. Its
+    HDF5 files have LIBERO's own layout; a LeRobot dataset holds all tasks of a suite in turn.
 
     Attributes:
-        out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO a folder,
-            which gets a file for each task.
+        out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO in HDF5 a
+            folder, which gets a file for each task.
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
         missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
@@ -57,8 +52,9 @@ class Arguments:
             the policy's own (DART), world models what was executed.
         noise_steps: steps that each draw of the noise lasts; several in a row drive the robot to
             where the policy has to find back from.
-        format: hdf5 or lerobot; LIBERO's tasks are recorded as hdf5.
-        fps: with lerobot, steps a second that the dataset tells; 20 by default.
+        format: robomimic, which is this package's own in HDF5, or lerobot.
+        fps: with lerobot, steps a second that the dataset tells; 20 by default, of LIBERO over the
+            action repeat.
         images: with lerobot, how images are stored: in videos as h264 (the default) or av1, or
             losslessly as png.
     """
@@ -69,7 +65,7 @@ class Arguments:
     episodes: int = 50
     noise: float = 0.0
     noise_steps: int = 1
-    format: Literal["hdf5", "lerobot"] = "hdf5"
+    format: str = "robomimic"
     fps: int | None = None
     images: Images | None = None
 
@@ -112,10 +108,9 @@ def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} is {getattr(own, name)}; it must be at least {least}")
     config = parse_config(rest)
-    if own.format == "hdf5" and own.stored:
+    find_writer(own.format)
+    if own.format != "lerobot" and own.stored:
         raise ValueError(f"--{next(iter(own.stored))} needs --format lerobot")
-    if own.format == "lerobot" and config.task.startswith("libero"):
-        raise ValueError("--format lerobot does not record LIBERO, which has a layout of its own")
     return own, config
 
 
@@ -130,7 +125,7 @@ def collect(arguments: Arguments, config: Config) -> None:
     sensors = task_sensors(policy, arguments, config)
     with contextlib.ExitStack() as stack:
         said = env_args(policy, arguments, config)
-        make = DemonstrationWriter if arguments.format == "hdf5" else LeRobotWriter
+        make = find_writer(arguments.format)
         writer = stack.enter_context(make(arguments.out, *sensors, said, **arguments.stored))
         stop = stack.enter_context(Stop())
         bar = stack.enter_context(Bar(arguments.episodes, len(writer)))

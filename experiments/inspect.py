@@ -48,7 +48,7 @@ def inspect(arguments: Arguments) -> dict[str, Any]:
         for number, name in enumerate(data.names):
             status.update(f"reading {number + 1} of {len(data)}: {name}")
             demonstration = data[number]
-            summary.add(demonstration)
+            summary.add(name, demonstration)
             if arguments.pictures:
                 file = re.sub(r"[^\w.+-]+", "-", name) + ".png"
                 place = pathlib.Path(arguments.pictures) / file

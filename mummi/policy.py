@@ -2,7 +2,7 @@
 
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -13,6 +13,7 @@ from mummi.agent import Agent, Parameters
 from mummi.modality import Modality, is_finite
 from mummi.model.trust import Thresholds
 from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.names import closest
 from mummi.runs.record import load
 from mummi.runs.thresholds import load as load_thresholds
 
@@ -40,6 +41,8 @@ class Policy:
         limits: least and largest of each action, float32 [2, A]: -1 and 1, or of an action head
             whose demonstrations go beyond, in their units.
         rate: actions a second of the demonstrations without a simulator; None where not known.
+        instructions: vectors [E] by the sentences that it learned from, which may be given in
+            place of them; empty where there are none.
         step: of the checkpoint, in environment steps, or updates of the world model where a head
             acts; None without one.
     """
@@ -55,6 +58,7 @@ class Policy:
         self.action_size = agent.action_size
         plain = np.array([[-1.0], [1.0]], np.float32) * np.ones(self.action_size, np.float32)
         self.limits, self.rate = getattr(agent, "limits", plain), getattr(agent, "rate", None)
+        self.instructions: Mapping[str, np.ndarray] = getattr(agent, "instructions", {})
         self.step = step
         self._agent = agent
         self._parameters = parameters
@@ -118,22 +122,23 @@ class Policy:
         return {m.name: float(trust) for m, trust in rows}
 
     def __call__(
-        self, values: Mapping[str, np.ndarray], available: Mapping[str, bool] | None = None
+        self, values: Mapping[str, np.ndarray | str], available: Mapping[str, bool] | None = None
     ) -> np.ndarray:
         """The action for this step.
 
         A value that holds NaN or an infinity counts as missing, with one warning a sensor.
 
         Args:
-            values: one array a sensor that delivered, of the modality's shape and dtype.
+            values: one array a sensor that delivered, of the modality's shape and dtype; of an
+                instruction also one of the sentences of ``instructions``.
             available: did each sensor deliver; by default the sensors in ``values`` did.
 
         Returns:
             float32 [action_size] in [-1, 1], or in the units of the demonstrations.
 
         Raises:
-            ValueError: an unknown modality, a wrong shape or dtype, or a value missing that is
-                available.
+            ValueError: an unknown modality or sentence, a wrong shape or dtype, a value missing
+                that is available, or what is told and cannot fail is left out or not finite.
         """
         names = [m.name for m in self.modalities]
         available = {name: name in values for name in names} if available is None else available
@@ -144,6 +149,9 @@ class Policy:
         for m in self.modalities:
             claimed = bool(available.get(m.name, m.name in values))
             value, delivered = self._checked(m, values.get(m.name), claimed)
+            if not delivered and not m.can_fail:
+                known = f", one of {_some(self.instructions)}" if self.instructions else ""
+                raise ValueError(f"{m.name!r} is told at every step and cannot be missing{known}")
             batch[m.name], mask[m.name] = value[None], np.array([delivered])
         action, self._carry = self._agent.act(
             self._parameters,
@@ -165,7 +173,7 @@ class Policy:
             if available:
                 raise ValueError(f"modality {m.name!r} is said to be available without a value")
             return missing, False
-        value = np.asarray(value)
+        value = self._told(m, value) if isinstance(value, str) else np.asarray(value)
         if value.shape != m.shape:
             raise ValueError(f"modality {m.name!r} has shape {value.shape}, not {m.shape}")
         if not np.can_cast(value.dtype, m.dtype, "safe" if m.kind == "image" else "same_kind"):
@@ -182,3 +190,22 @@ class Policy:
                 )
             return missing, False
         return value.astype(m.dtype), True
+
+    def _told(self, m: Modality, sentence: str) -> np.ndarray:
+        """The vector of a sentence."""
+        if m.can_fail or not self.instructions:
+            raise ValueError(f"modality {m.name!r} is text; it must be an array {m.shape}")
+        if sentence not in self.instructions:
+            near = closest(sentence, self.instructions)
+            raise ValueError(
+                f"unknown instruction {sentence!r:.60}{near}; this policy learned "
+                f"{_some(self.instructions)}"
+            )
+        return self.instructions[sentence]
+
+
+def _some(sentences: Iterable[str]) -> str:
+    """The first ten sentences, and how many more there are."""
+    quoted = [repr(sentence) for sentence in sentences]
+    more = f" and {len(quoted) - 10} others" if len(quoted) > 10 else ""
+    return ", ".join(quoted[:10]) + more

@@ -40,7 +40,7 @@ ROOMS = {
     "mummi.runs": "mummi.modality mummi.config mummi.runs.names",
     "mummi.data": "mummi.modality mummi.runs",
     "mummi.agent": "mummi.modality mummi.config mummi.model mummi.control mummi.runs",
-    "mummi.policy": "mummi.modality mummi.model mummi.runs mummi.agent",
+    "mummi.policy": "mummi.modality mummi.model mummi.runs mummi.runs.names mummi.agent",
     "mummi.training": "mummi.modality mummi.config mummi.data mummi.runs mummi.agent",
     "mummi.imitation": "mummi.modality mummi.config mummi.presets mummi.model mummi.data "
     "mummi.runs mummi.runs.names mummi.agent",

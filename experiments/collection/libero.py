@@ -1,30 +1,45 @@
-"""LIBERO's demonstrations: successful ones alone, in files of LIBERO's own layout."""
+"""LIBERO's demonstrations: successful ones alone, in LIBERO's own layout or a LeRobot dataset."""
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 
+import envs
 from envs.libero.simulator import LiberoSimulator, Task, suite_tasks
 from envs.libero.tasks import TRAINING_STATES
 from envs.processes.parallel import ParallelEnvironments
 from experiments.collection.episodes import DEMONSTRATION, record, settings
 from experiments.collection.policy import Policy
 from mummi.config import Config
-from mummi.imitation.demonstrations import Demonstration, DemonstrationWriter
+from mummi.imitation.demonstrations import (
+    INSTRUCTION,
+    Demonstration,
+    DemonstrationWriter,
+    LeRobotWriter,
+    Reading,
+    Writer,
+    open_data,
+)
 from mummi.modality import Modality
 from mummi.training.stop import Stop
 
 ROBOSUITE = 1
 """robomimic's number for robosuite's environments."""
+RATE = 20
+"""Control steps a second."""
 ATTEMPTS = 20
 """Attempts at one demonstration, after which the command gives up."""
 PICTURES = {"agentview_rgb": "agentview_rgb", "eye_in_hand_rgb": "wrist_rgb"}
 """LIBERO's name of a camera's pictures to this package's."""
+ACTIONS = 7
+"""Numbers of an action."""
 STATES = {"gripper_states": 2, "joint_states": 7, "ee_states": 6, "ee_pos": 3, "ee_ori": 3}
 """LIBERO's other observations and their sizes."""
+
+Play = Callable[[Task, int], list[Demonstration]]
+"""Gives a demonstration of a task by its number, and none when it was stopped."""
 
 
 def collect(arguments, config: Config) -> None:
@@ -55,11 +70,86 @@ def collect(arguments, config: Config) -> None:
             noise = (arguments.noise, arguments.noise_steps)
             return record(pool, policy.actor(pool, random), random, *noise, stop, lambda: None)
 
-        for task, path in files(config.task, arguments.out).items():
-            collect_task(task, path, arguments, env_args, attempt, stop)
-            if stop.requested:
-                raise KeyboardInterrupt(f"stopped in {path}; the same command goes on")
-            print(summary(path))
+        def play(task: Task, number: int) -> list[Demonstration]:
+            return succeed(name(task), number, env_args, attempt, arguments.missing)
+
+        place = into_dataset if arguments.format == "lerobot" else into_files
+        place(arguments, config, env_args, play, stop)
+
+
+def into_files(
+    arguments, config: Config, env_args: Mapping[str, Any], play: Play, stop: Stop
+) -> None:
+    """Records each task into a file of LIBERO's own layout.
+
+    Args:
+        arguments, config: as of ``collect``.
+        env_args: what the demonstrations are made with.
+        play: gives a demonstration of a task by its number.
+        stop: where its ``requested`` is true, the rest is left.
+
+    Raises:
+        ValueError: as ``collect``; a camera is not among the sensors.
+    """
+    sensors = config.env.get("sensors", tuple(PICTURES.values()))
+    if lacking := [camera for camera in PICTURES.values() if camera not in sensors]:
+        raise ValueError(
+            f"--env.sensors lacks {lacking[0]}, which LIBERO's own layout holds; add it, or choose "
+            "--format lerobot"
+        )
+    size = config.image_size
+    sensors = [Modality(n, "vector", (width,)) for n, width in STATES.items()]
+    sensors += [Modality(n, "image", (size, size, 3)) for n in PICTURES]
+    for task, path in files(config.task, arguments.out).items():
+        said = {**env_args, "problem_name": task.problem, "env_name": name(task)}
+        simulator = LiberoSimulator(task)
+        with DemonstrationWriter(path, sensors, ACTIONS, said, attributes(task)) as writer:
+            for _, made in successes((task,), writer, arguments.episodes, play, stop):
+                writer.append(official(made, simulator))
+        conclude(path, stop)
+
+
+def into_dataset(
+    arguments, config: Config, env_args: Mapping[str, Any], play: Play, stop: Stop
+) -> None:
+    """Records the tasks in turn into one LeRobot dataset; arguments as of ``into_files``.
+
+    It has the sensors of the environment; the instruction is the task of each episode.
+    """
+    tasks = named(config.task)
+    stored = {"fps": RATE / config.action_repeat} | arguments.stored
+    environment = envs.make(name(tasks[0]), **env_args["env_kwargs"])
+    sensors = [m for m in environment.modalities if m.name != INSTRUCTION]
+    environment.close()
+    said = {**env_args, "env_name": config.task}
+    with LeRobotWriter(arguments.out, sensors, ACTIONS, said, **stored) as writer:
+        for task, made in successes(tasks, writer, arguments.episodes, play, stop):
+            values = {m.name: made.values[m.name] for m in sensors}
+            told = {**made.attributes, INSTRUCTION: task.instruction}
+            writer.append(made._replace(values=values, attributes=told))
+    conclude(arguments.out, stop)
+
+
+def conclude(path: str | pathlib.Path, stop: Stop) -> None:
+    """Prints what was recorded.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
+    """
+    if stop.requested:
+        raise KeyboardInterrupt(f"stopped in {path}; the same command goes on")
+    print(summary(path))
+
+
+def name(task: Task) -> str:
+    """A task's name on the command line."""
+    return f"{task.suite}/{task.index}"
+
+
+def named(name: str) -> tuple[Task, ...]:
+    """The tasks that a task's or a suite's name stands for."""
+    suite, _, index = name.partition("/")
+    return suite_tasks(suite)[int(index) :][:1] if index else suite_tasks(suite)
 
 
 def files(name: str, out: str) -> dict[Task, pathlib.Path]:
@@ -68,10 +158,9 @@ def files(name: str, out: str) -> dict[Task, pathlib.Path]:
     Raises:
         ValueError: a suite is to go into one file: LIBERO has one file a task, in a folder.
     """
-    suite, _, index = name.partition("/")
-    tasks, path = suite_tasks(suite), pathlib.Path(out)
-    if index:
-        return {tasks[int(index)]: path}
+    tasks, path = named(name), pathlib.Path(out)
+    if len(tasks) == 1:
+        return {tasks[0]: path}
     if path.suffix in (".hdf5", ".h5") or path.is_file():
         raise ValueError(
             f"--out {out!r} looks like a file; a suite is recorded into a folder, one file a task"
@@ -116,56 +205,47 @@ def official(made: Demonstration, simulator: LiberoSimulator) -> Demonstration:
     )
 
 
-def collect_task(
-    task: Task,
-    path: pathlib.Path,
-    arguments,
-    env_args: Mapping[str, Any],
-    attempt: Callable[[ParallelEnvironments, Sequence[int]], list[Demonstration]],
+def successes(
+    tasks: Sequence[Task],
+    writer: Writer,
+    episodes: int,
+    play: Play,
     stop: Stop,
-) -> None:
-    """Records what a file lacks, and prints a line for each demonstration.
-
-    Demonstration n starts from the official initial state 25 + n modulo 25, of those that
-    evaluation does not use, and is attempted until it succeeds.
+) -> Iterator[tuple[Task, Demonstration]]:
+    """The demonstrations that a writer lacks, each to be appended, and a line for each.
 
     Args:
-        task: the task.
-        path: its file.
-        arguments: those of experiments.collect: how many demonstrations the file is to hold, and
-            which sensors fail.
-        env_args: what the demonstrations are made with, which the file tells, ``env_kwargs`` and
-            ``seed`` among it.
-        attempt: plays one episode of an environment, by a seed; no episode when it was stopped.
-        stop: where its ``requested`` is true, the rest is left.
-
-    Raises:
-        ValueError: the file holds something else.
-        RuntimeError: no attempt succeeds.
+        tasks: which take turns.
+        writer: counts what there is.
+        episodes: demonstrations of each task that there are to be.
+        play, stop: as of ``into_files``.
     """
-    size, name = env_args["env_kwargs"]["image_size"], f"{task.suite}/{task.index}"
-    episodes = arguments.episodes
-    sensors = [Modality(n, "vector", (width,)) for n, width in STATES.items()]
-    sensors += [Modality(n, "image", (size, size, 3)) for n in PICTURES]
-    env_args = {**env_args, "problem_name": task.problem, "env_name": name}
-    simulator = LiberoSimulator(task)
-    with DemonstrationWriter(path, sensors, 7, env_args, attributes(task)) as writer:
-        while (number := len(writer)) < episodes and not stop.requested:
-            for made in succeed(name, number, env_args, attempt, arguments.missing):
-                writer.append(official(made, simulator))
-                print(
-                    f"{name} demonstration {number + 1}/{episodes}: {len(made.actions)} steps, "
-                    f"attempt {made.attributes['attempts']}",
-                    flush=True,
-                )
+    while (count := len(writer)) < episodes * len(tasks) and not stop.requested:
+        number, turn = divmod(count, len(tasks))
+        task = tasks[turn]
+        for made in play(task, number):
+            yield task, made
+            print(
+                f"{name(task)} demonstration {number + 1}/{episodes}: {len(made.actions)} steps, "
+                f"attempt {made.attributes['attempts']}",
+                flush=True,
+            )
 
 
 def succeed(
-    name: str, number: int, env_args: Mapping[str, Any], attempt, missing: str = "none"
+    task: str, number: int, env_args: Mapping[str, Any], attempt, missing: str = "none"
 ) -> list[Demonstration]:
     """Attempts demonstration ``number`` until it succeeds; none when it was stopped.
 
-    ``missing`` is the script of failing sensors.
+    It starts from the official initial state 25 + ``number`` modulo 25, of those that evaluation
+    does not use.
+
+    Args:
+        task: its name.
+        number: of the demonstration.
+        env_args: what it is made with, ``env_kwargs`` and ``seed`` among it.
+        attempt: plays one episode of an environment, by a seed; no episode when it was stopped.
+        missing: script of failing sensors.
 
     Raises:
         RuntimeError: no attempt succeeds.
@@ -174,24 +254,23 @@ def succeed(
     start = {"processes": False, "initial_state": state, "missing": missing}
     for count in range(ATTEMPTS):
         seed = env_args["seed"], DEMONSTRATION, number, count
-        with ParallelEnvironments(name, [seed], **env_args["env_kwargs"], **start) as pool:
+        with ParallelEnvironments(task, [seed], **env_args["env_kwargs"], **start) as pool:
             made = attempt(pool, seed)
         if not made or made[0].attributes["success"]:
             tried = {"attempts": count + 1}
             return [one._replace(attributes=one.attributes | tried) for one in made]
     raise RuntimeError(
-        f"{ATTEMPTS} attempts at {name} from initial state {state} failed; "
+        f"{ATTEMPTS} attempts at {task} from initial state {state} failed; "
         "only successful demonstrations are recorded"
     )
 
 
-def summary(path: pathlib.Path) -> str:
-    """One line: what a file holds, and from how many attempts."""
-    with h5py.File(path) as file:
-        demos = [file["data"][name].attrs for name in file["data"]]
-        steps = [demo["num_samples"] for demo in demos]
-        attempts = sum(int(demo["attempts"]) for demo in demos)
+def summary(path: str | pathlib.Path) -> str:
+    """One line: what data hold, and from how many attempts."""
+    with open_data(path, Reading(obs=())) as data:
+        found = [(len(made.actions), int(made.attributes["attempts"])) for made in data]
+    steps, attempts = zip(*found, strict=True)
     return (
-        f"{path}: {len(demos)} demonstrations from {attempts} attempts, "
+        f"{path}: {len(found)} demonstrations from {sum(attempts)} attempts, "
         f"steps {np.mean(steps):.4g} ± {np.std(steps):.2g}"
     )

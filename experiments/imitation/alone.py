@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Set
 
-from experiments.imitation.data import Learned, all_of, chosen, opened, told_of
+from experiments.imitation.data import Learned, all_of, chosen, opened, require_units, told_of
 from experiments.imitation.split import divide, instructions, measured
 from mummi.config import Config
 from mummi.imitation import scaling
@@ -46,7 +46,10 @@ def load(imitation: Imitation, config: Config) -> Learned:
     with opened(path, all_of(reading, given), config) as data:
         unseen = [smaller.demonstration(one) for one in chosen(data, split.held_out)]
     with told_of(path):
-        found = scaling.find(demonstrations, modalities, reading.depth)
+        named = dict(zip(split.trained, demonstrations, strict=True))
+        found = scaling.find(named, modalities, reading.depth)
+        if reading.depth == "auto":
+            require_units(found, dict(zip(split.held_out, unseen, strict=True)), modalities)
     found = dataclasses.replace(found, vectors=scaling.standards(demonstrations, modalities))
     if source := imitation.world_model:
         found = dataclasses.replace(scaling.load(source), pictures={})

@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.imitation.split import divide, instructions, measured
 from mummi.config import Config
 from mummi.imitation import record, scaling
 from mummi.imitation.demonstrations import DataSet, Demonstration, Reading, open_with_instruction
+from mummi.imitation.depth import require_one_unit
 from mummi.imitation.record import Imitation, Split
 from mummi.imitation.scaling import Scaling
 from mummi.modality import Modality
@@ -61,7 +62,8 @@ def load(imitation: Imitation, config: Config, sensors: Sensors) -> Learned:
         )
         split = measured(split, demonstrations, data.attributes.get("rate"))
     with told_of(imitation.data):
-        found = scaling.find(demonstrations, sensors[0], reading.depth)
+        named = dict(zip(split.trained, demonstrations, strict=True))
+        found = scaling.find(named, sensors[0], reading.depth)
     require_unit(imitation.data, found, config)
     if source := imitation.world_model:
         found = scaling.load(source)
@@ -86,7 +88,8 @@ def load_held_out(
 
     Raises:
         FileNotFoundError: the data are gone.
-        ValueError: the data lack one of them, or have other sensors than before.
+        ValueError: the data lack one of them, or have other sensors than before, or depth in
+            another unit.
     """
     imitation, split = record.load(logdir), record.load_split(logdir)
     scale = scaling.load(logdir)
@@ -100,7 +103,19 @@ def load_held_out(
         units = units_of_task(data, config)
         with told_of(imitation.data):
             held = chosen(data, split.held_out)
+            if imitation.reading.depth == "auto":
+                require_units(scale, dict(zip(split.held_out, held, strict=True)), modalities)
         return [scale.demonstration(units.demonstration(one)) for one in held]
+
+
+def require_units(
+    scale: Scaling, demonstrations: Mapping[str, Demonstration], modalities: Sequence[Modality]
+) -> None:
+    """Raises a ValueError where depth of a demonstration looks not like that which was learned."""
+    for m in modalities:
+        if m.kind == "depth":
+            unit = scale.depth[m.name].unit if m.name in scale.depth else "unit"
+            require_one_unit(m.name, scaling.all_limits(demonstrations, m.name), unit)
 
 
 def all_of(reading: Reading, modalities: Sequence[Modality]) -> Reading:

@@ -19,7 +19,7 @@ from mummi.imitation.demonstrations import Demonstration
 from mummi.imitation.heads.head import HEADS, Trajectory
 from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import HEAD
-from mummi.imitation.record import Imitation, is_imitation
+from mummi.imitation.record import Imitation, is_imitation, save_instructions
 from mummi.imitation.record import load as load_imitation
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import Logger
@@ -63,6 +63,7 @@ class Stages:
 
     def run(self) -> None:
         """Trains what is not trained yet."""
+        save_instructions(self._logdir, self._data.demonstrations)
         self._fit(self._world_model())
 
     def _world_model(self) -> AgentState:

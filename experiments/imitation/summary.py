@@ -11,6 +11,7 @@ from rich.table import Table
 from mummi.imitation import scaling
 from mummi.imitation.demonstrations import INSTRUCTION, DataSet, Demonstration
 from mummi.imitation.demonstrations.reading import DepthUnit
+from mummi.imitation.depth import depth_scaling, require_depth
 
 SHOWN = 10
 """Instructions that the table shows."""
@@ -26,30 +27,30 @@ class Summary:
         unit: of depth.
 
     Raises:
-        ValueError: a unit is named and there is no depth; from ``to_dict``, the data are not in it.
+        ValueError: a unit is named and there is no depth; from ``to_dict``, the data are not in it
+            or in several.
     """
 
     def __init__(self, path: str, form: str, data: DataSet, unit: DepthUnit = "auto"):
-        scaling.require_depth(data.modalities, unit)
+        require_depth(data.modalities, unit)
         self._path, self._form, self._data, self._unit = path, form, data, unit
         self._lengths: list[int] = []
-        self._limits: dict[str, tuple[float, float]] = {}
+        self._limits: dict[str, dict[str, tuple[float, float]]] = {}
         self._missing = dict.fromkeys((m.name for m in data.modalities), 0)
         self._low = np.full(data.action_size, np.inf)
         self._high = np.full(data.action_size, -np.inf)
         self._instructions: collections.Counter[str] = collections.Counter()
         self._successes: list[bool] = []
 
-    def add(self, demonstration: Demonstration) -> None:
-        """Counts one."""
+    def add(self, name: str, demonstration: Demonstration) -> None:
+        """Counts one, under its name."""
         self._lengths.append(len(demonstration.actions))
         low, high = scaling.action_limits([demonstration])
         self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
-        for name in self._missing:
-            self._missing[name] += int((~demonstration.availability(name)).sum())
-            if limits := scaling.value_limits([demonstration], name):
-                before = self._limits.get(name, limits)
-                self._limits[name] = min(before[0], limits[0]), max(before[1], limits[1])
+        for sensor in self._missing:
+            self._missing[sensor] += int((~demonstration.availability(sensor)).sum())
+            if limits := scaling.value_limits(demonstration, sensor):
+                self._limits.setdefault(sensor, {})[name] = limits
         if text := demonstration.attributes.get(INSTRUCTION):
             self._instructions[text] += 1
         if (success := demonstration.attributes.get("success")) is not None:
@@ -61,15 +62,19 @@ class Summary:
         sensors = {}
         for m in self._data.modalities:
             limits = self._limits.get(m.name)
+            ends = None
+            if limits:
+                lows, highs = zip(*limits.values(), strict=True)
+                ends = [min(lows), max(highs)]
             sensors[m.name] = {
                 "kind": m.kind,
                 "shape": list(m.shape),
                 "dtype": str(m.dtype),
-                "range": limits and list(limits),
+                "range": ends,
                 "missing": self._missing[m.name] / steps,
             }
             if m.kind == "depth" and limits:
-                depth = scaling.depth_scaling(m.name, limits, self._unit)
+                depth = depth_scaling(m.name, limits, self._unit)
                 sensors[m.name]["unit"] = depth.unit if depth else "unit"
         return {
             "data": self._path,

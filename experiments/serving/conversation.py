@@ -47,6 +47,7 @@ def metadata(policy: Policy, run: Run, *, trust: bool, rate: float | None) -> di
             "low": policy.limits[0].tolist(),
             "high": policy.limits[1].tolist(),
         },
+        "instructions": list(policy.instructions),
         "rate": rate,
         "task": run.config.task,
         "method": run.config.method,
@@ -114,8 +115,10 @@ class Conversation:
         return pack(answer | {"server_timing": {"infer_ms": milliseconds}})
 
 
-def observation(message: bytes | str, sensors: Sequence[str]) -> tuple[dict[str, np.ndarray], bool]:
-    """The values of the sensors that delivered, and whether an episode starts.
+def observation(
+    message: bytes | str, sensors: Sequence[str]
+) -> tuple[dict[str, np.ndarray | str], bool]:
+    """The values of the sensors that delivered, or sentences, and whether an episode starts.
 
     Args:
         message: as it arrived.
@@ -135,6 +138,6 @@ def observation(message: bytes | str, sensors: Sequence[str]) -> tuple[dict[str,
     for name, value in content.items():
         if name not in sensors:
             raise ValueError(f"unknown sensor {name!r:.40}; this policy has {', '.join(sensors)}")
-        if not isinstance(value, np.ndarray | None):
+        if not isinstance(value, np.ndarray | str | None):
             raise ValueError(f"sensor {name!r} is a {type(value).__name__}; send a NumPy array")
     return {name: value for name, value in content.items() if value is not None}, bool(reset)

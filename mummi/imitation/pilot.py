@@ -14,7 +14,7 @@ from mummi.data.episode import load_episode
 from mummi.imitation import scaling
 from mummi.imitation.heads.head import HEADS, Head, Trajectory
 from mummi.imitation.latents import Followed, Latents, View
-from mummi.imitation.record import load, load_split
+from mummi.imitation.record import load, load_instructions, load_split
 from mummi.imitation.scaling import Scaling
 from mummi.model.trust import Thresholds, Verdict
 from mummi.model.world_model import WorldModel
@@ -55,12 +55,14 @@ class Pilot:
         head: trained.
         scaling: of the data that they learned from, in whose units values come and actions go.
         rate: of the data.
+        instructions: vectors by the sentences of the data.
 
     Attributes:
         modalities: the sensors, with their shapes in the data.
         action_size: A.
         limits: least and largest of each action, float32 [2, A].
         rate: actions a second of the data; None where it is not known.
+        instructions: vectors [E] by the sentences of the data; empty where they are no sensor.
         head: the head.
         scaling: of the data.
     """
@@ -71,18 +73,20 @@ class Pilot:
         head: Head,
         scaling: Scaling | None = None,
         rate: float | None = None,
+        instructions: Mapping[str, np.ndarray] | None = None,
     ):
         self.scaling = scaling or Scaling()
         self.modalities = self.scaling.given(latents.sizes.modalities)
         self.action_size = latents.sizes.action
         self.limits = self.scaling.acted(np.array([[-1.0], [1.0]]) * np.ones(self.action_size))
-        self.rate = rate
+        self.rate, self.instructions = rate, instructions or {}
         self.head = head
         self._latents = latents
 
     def trusting(self, thresholds: Thresholds) -> "Pilot":
         """This pilot as one that leaves out sensors that lie; see ``Latents.trusting``."""
-        return Pilot(self._latents.trusting(thresholds), self.head, self.scaling, self.rate)
+        latents = self._latents.trusting(thresholds)
+        return Pilot(latents, self.head, self.scaling, self.rate, self.instructions)
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:
@@ -161,7 +165,7 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
     head.restore(head_arrays(path))
     rate = load_split(logdir).rate if run.config.task == NO_SIMULATOR else None
-    pilot = Pilot(latents, head, scaling.load(logdir), rate)
+    pilot = Pilot(latents, head, scaling.load(logdir), rate, load_instructions(logdir))
     if trust:
         found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
         pilot = pilot.trusting(found)

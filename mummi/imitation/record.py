@@ -2,11 +2,14 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import yaml
 
-from mummi.imitation.demonstrations import Reading
+from mummi.data.episode import load_episode, save_episode
+from mummi.imitation.demonstrations import INSTRUCTION, Demonstration, Reading
 from mummi.imitation.heads.head import HEADS
 from mummi.runs.files import atomic
 from mummi.runs.record import from_dict, to_dict
@@ -17,6 +20,8 @@ LEARNED = "learned.json"
 """How much training saw, and its last metrics."""
 HELD_OUT = "held_out.json"
 """Errors on the demonstrations that are held out."""
+INSTRUCTIONS = "instructions.npz"
+"""Sentences that were learned from, and their vectors."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +112,36 @@ def load_split(logdir) -> Split:
         return from_dict(Split, yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error
+
+
+def save_instructions(logdir, demonstrations: Iterable[Demonstration]) -> None:
+    """Writes the sentences of demonstrations that have their vectors as a sensor."""
+    known = {
+        one.attributes[INSTRUCTION]: one.values[INSTRUCTION][0]
+        for one in demonstrations
+        if INSTRUCTION in one.values and one.attributes.get(INSTRUCTION)
+    }
+    if known:
+        arrays = {"sentences": np.array(list(known)), "vectors": np.stack(list(known.values()))}
+        save_episode(pathlib.Path(logdir) / INSTRUCTIONS, arrays)
+
+
+def load_instructions(logdir) -> dict[str, np.ndarray]:
+    """Vectors [E] by sentence, of those that a run has learned from; empty if it has none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = pathlib.Path(logdir) / INSTRUCTIONS
+    if not path.is_file():
+        return {}
+    try:
+        found = load_episode(path)
+        return dict(zip(found["sentences"].tolist(), found["vectors"], strict=True))
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); remove it, and instructions are given as vectors"
+        ) from error
 
 
 def is_imitation(logdir) -> bool:

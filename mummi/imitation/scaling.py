@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from mummi.imitation.demonstrations import Demonstration
 from mummi.imitation.demonstrations.reading import DepthUnit
+from mummi.imitation.depth import Depth, depth_scaling, require_depth
 from mummi.imitation.pictures import Picture, resize
 from mummi.modality import Modality
 from mummi.runs.files import atomic
@@ -22,27 +23,8 @@ from mummi.runs.record import from_dict, to_dict
 FILE = "scaling.yaml"
 SLACK = 1e-3
 """How far beyond [-1, 1] actions may be that count as within."""
-BUFFER = 0.9
-"""Least value of a depth buffer, whose values crowd below 1."""
 CONSTANT = 1e-6
 """Standard deviation below which a number never varies."""
-METRES = 100.0
-"""Largest depth that is taken for metres; larger numbers are millimetres."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Depth:
-    """What the numbers of a depth sensor mean.
-
-    Attributes:
-        unit: millimetres, metres, or buffer.
-        near: the number that becomes 0.
-        far: the number that becomes 1.
-    """
-
-    unit: str
-    near: float
-    far: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +116,7 @@ KINDS = {"depth": Depth, "pictures": Picture, "vectors": Standard}
 
 
 def find(
-    demonstrations: Sequence[Demonstration],
+    demonstrations: Mapping[str, Demonstration],
     modalities: Sequence[Modality],
     unit: DepthUnit = "auto",
 ) -> Scaling:
@@ -143,18 +125,19 @@ def find(
     Where all actions are in [-1, 1] they stay, else each dimension's limits become -1 and 1.
 
     Args:
-        demonstrations: at least one.
+        demonstrations: at least one, by name.
         modalities: their sensors.
         unit: of depth; ``auto`` tells it by the limits of each sensor.
 
     Raises:
-        ValueError: depth is not in the unit, or ``unit`` is named and there is no depth.
+        ValueError: depth is not in the unit or in several, or ``unit`` is named and there is no
+            depth.
     """
-    low, high = action_limits(demonstrations)
+    low, high = action_limits(tuple(demonstrations.values()))
     require_depth(modalities, unit)
     depth = {}
     for m in modalities:
-        limits = value_limits(demonstrations, m.name) if m.kind == "depth" else None
+        limits = all_limits(demonstrations, m.name) if m.kind == "depth" else {}
         if limits and (found := depth_scaling(m.name, limits, unit)):
             depth[m.name] = found
     if not exceeds(low, high):
@@ -195,53 +178,18 @@ def action_limits(demonstrations: Sequence[Demonstration]) -> tuple[np.ndarray, 
     return low.astype(np.float64), high.astype(np.float64)
 
 
-def value_limits(demonstrations: Sequence[Demonstration], name: str) -> tuple[float, float] | None:
+def value_limits(demonstration: Demonstration, name: str) -> tuple[float, float] | None:
     """Least and largest number of a sensor where it delivered, None where it never did."""
-    found = [(d.values[name], d.availability(name)) for d in demonstrations]
-    limits = [(value[there].min(), value[there].max()) for value, there in found if there.any()]
-    if not limits:
-        return None
-    return float(min(low for low, _ in limits)), float(max(high for _, high in limits))
+    delivered = demonstration.values[name][demonstration.availability(name)]
+    return (float(delivered.min()), float(delivered.max())) if len(delivered) else None
 
 
-def depth_scaling(name: str, limits: tuple[float, float], unit: DepthUnit = "auto") -> Depth | None:
-    """What brings a depth sensor into [0, 1], None where it is in [-1, 1] in a unit of its own.
-
-    Args:
-        name: of the sensor, for messages.
-        limits: of its values.
-        unit: of them; ``auto`` tells it by the limits.
-
-    Raises:
-        ValueError: the values are not in the unit.
-    """
-    near, far = limits
-    told = f"depth sensor {name!r} has values from {near:.4g} to {far:.4g}"
-    if unit == "auto":
-        unit = "unit"
-        if far > 1:
-            unit = "metres" if far <= METRES else "millimetres"
-        elif near >= BUFFER:
-            unit = "buffer"
-    if unit == "unit":
-        if near < -1 or far > 1:
-            raise ValueError(f"{told}, which are not in [-1, 1], as --depth unit says")
-        return None
-    if near < 0:
-        raise ValueError(
-            f"{told}, and {unit} are never negative: mend the data or name another unit by --depth"
-        )
-    if unit == "buffer" and far > 1:
-        raise ValueError(f"{told}, and a depth buffer ends at 1: name another unit by --depth")
-    near = near if unit == "buffer" else 0.0
-    return Depth(unit, near, far if far > near else near + 1)
-
-
-def require_depth(modalities: Sequence[Modality], unit: DepthUnit) -> None:
-    """Raises a ValueError where a unit is named and there is no depth."""
-    if unit != "auto" and all(m.kind != "depth" for m in modalities):
-        names = ", ".join(m.name for m in modalities)
-        raise ValueError(f"--depth {unit} is given, and no sensor is depth (they are {names})")
+def all_limits(
+    demonstrations: Mapping[str, Demonstration], name: str
+) -> dict[str, tuple[float, float]]:
+    """``value_limits`` of each demonstration in which the sensor delivered."""
+    found = {key: value_limits(one, name) for key, one in demonstrations.items()}
+    return {key: limits for key, limits in found.items() if limits}
 
 
 def require_within(demonstrations: Sequence[Demonstration], scaling: Scaling, source: str) -> None:

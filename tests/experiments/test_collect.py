@@ -179,7 +179,7 @@ def killed_when(condition, *flags: str) -> None:
 
 
 FORMATS = {
-    ("--format", "hdf5"): ("out.hdf5", "out.hdf5.parts", "out.hdf5.tmp"),
+    ("--format", "robomimic"): ("out.hdf5", "out.hdf5.parts", "out.hdf5.tmp"),
     ("--format", "lerobot", "--images", "png"): (
         *("out", "out.parts/from_0.hdf5.parts", "out/data/chunk-000"),
     ),
@@ -320,8 +320,8 @@ def test_settings_of_another_format_are_refused(tmp_path, capsys):
     out = ["--out", str(tmp_path / "x")]
     assert "--fps needs --format lerobot" in message(capsys, *DUMMY, "--fps", "10", *out)
     assert "--images needs --format lerobot" in message(capsys, *DUMMY, "--images", "png", *out)
-    flags = ["--task", "libero_object", "--format", "lerobot"]
-    assert "--format lerobot does not record LIBERO" in message(capsys, *flags, *out)
+    said = message(capsys, *DUMMY, "--format", "lerobott", *out)
+    assert "'lerobott' is not written, only robomimic or lerobot; did you mean 'lerobot'" in said
     flags = ["--format", "lerobot", "--image-size", "15", "--policy", "random"]
     said = message(capsys, "--task", "dummy", *flags, *out)
     assert "even sizes: store images as png" in said

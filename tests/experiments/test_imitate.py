@@ -359,7 +359,7 @@ def test_the_table_of_heads(trained, data, tmp_path):
         (("--rename", "imag=rgb", "--logdir", "{new}"), "--rename names 'imag', which is no sens"),
         (("--rename", "image", "--logdir", "{new}"), "--rename 'image' must be FILE=TASK"),
         (("--filter-key", "train", "--logdir", "{new}"), "no filter key 'train'; it has none"),
-        (("--failed", "drop", "--logdir", "{new}"), "none has the attribute 'success'"),
+        (("--failed", "drop", "--logdir", "{new}"), "the attribute 'success', .* and none does"),
         (("--depth", "metres", "--logdir", "{new}"), "depth 'depth' is in metres.*--depth unit"),
         (("--data", "nowhere.hdf5", "--logdir", "{new}"), "there is no file 'nowhere.hdf5'"),
         (("--action-repeat", "2", "--logdir", "{new}"), "action repeat 1.*has 2"),

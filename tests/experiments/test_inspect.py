@@ -62,6 +62,20 @@ def test_a_table_and_json_say_what_is_there(path, tmp_path, capsys):
     assert found["success"] == {"told": 2, "succeeded": 1} and found["rate"] == 20
 
 
+def test_files_of_a_folder_in_several_units_of_depth_are_told(tmp_path, capsys):
+    for name, values in (("metres", 1.5), ("millimetres", 1500)):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            file["data/demo_0/actions"] = np.zeros((3, 2))
+            dtype = np.uint16 if values > 100 else np.float32
+            file["data/demo_0/obs/depth"] = np.full((3, 8, 8, 1), values, dtype)
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "values from 1.5 to 1.5 in 'metres/demo_0', and the others look as if" in said
+    main(["--data", str(tmp_path), "--depth", "millimetres"])
+    assert "depth, millimetres" in shown(capsys)
+
+
 def test_instructions_are_counted(tmp_path, capsys):
     demonstration_files.libero(tmp_path / "drawer_demo.hdf5")
     main(["--data", str(tmp_path)])

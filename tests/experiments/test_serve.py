@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import mummi
-from experiments import serve
-from tests.support import imitated, tiny
+from experiments import imitate, inspect, serve
+from tests.support import foreign, imitated, lerobot_files, tiny
+from tests.support.libero_here import needs_encoder
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -32,7 +33,7 @@ def served(logdir, *flags):
     """A server's process, once it serves, and its address."""
     process = tiny.start("experiments.serve", "--logdir", str(logdir), "--port", "0", *flags)
     line = process.stdout.readline()
-    found = re.search(r"serving .*, step 30, at (ws://127\.0\.0\.1:\d+); Ctrl-C stops", line)
+    found = re.search(r"serving .*, step \d+, at (ws://127\.0\.0\.1:\d+); Ctrl-C stops", line)
     assert found, line + process.stdout.read()
     return process, found[1]
 
@@ -101,6 +102,50 @@ def test_a_robot_without_this_package_is_told_what_load_policy_says(logdir, tmp_
         expected, words = policy(seen), line.split()
         assert words[: len(seen)] == policy.taken == list(seen)
         np.testing.assert_allclose([float(x) for x in words[len(seen) :]], expected, atol=1e-5)
+
+
+TOLD = f"""
+import runpy
+import numpy as np
+
+connected = runpy.run_path({str(CLIENT)!r})["connected"]
+with connected(*sys.argv[1:]) as policy:
+    print(*policy.metadata["instructions"], sep=";")
+    sensors = {{
+        name: np.full(s["shape"], 0.5).astype(s["dtype"])
+        for name, s in policy.metadata["sensors"].items()
+    }}
+    for sentence in (*policy.metadata["instructions"], "pick the cub"):
+        try:
+            answer = policy({{**sensors, "instruction": sentence}}, reset=True)
+            print(*answer["actions"][0].tolist())
+        except ValueError as error:
+            print(error)
+"""
+
+
+@needs_encoder
+@pytest.mark.slow
+def test_a_lerobot_dataset_becomes_a_policy_that_is_told_in_words_what_to_do(tmp_path, capsys):
+    data = lerobot_files.dataset(tmp_path / "demos")
+    inspect.main(["--data", str(data)])
+    assert "instruction: open the drawer (3)" in capsys.readouterr().out
+    imitate.main(foreign.flags(tmp_path / "run", data, "bc"))
+    process, url = served(tmp_path / "run")
+    try:
+        sentences, *lines, unknown = alone(TOLD, url).splitlines()
+    finally:
+        ended(process, signal.SIGTERM)
+    known = sentences.split(";")
+    assert set(known) == set(lerobot_files.TASKS)
+    assert unknown.startswith("unknown instruction 'pick the cub'; did you mean 'pick the cube'?")
+    policy = mummi.load_policy(tmp_path / "run")
+    sensors = {m.name: np.full(m.shape, 0.5).astype(m.dtype) for m in policy.modalities}
+    for sentence, line in zip(known, lines, strict=True):
+        policy.reset()
+        expected = policy({**sensors, "instruction": sentence})
+        np.testing.assert_allclose([float(x) for x in line.split()], expected, atol=1e-5)
+    assert lines[0] != lines[1]
 
 
 def test_the_client_is_a_command_that_shows_what_it_gets(logdir):

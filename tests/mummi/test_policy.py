@@ -211,3 +211,43 @@ def test_what_was_taken_is_what_delivered_something_finite(sensitive):
     assert policy.taken == ["rgb"]
     policy.reset()
     assert policy.taken == []
+
+
+TOLD = Modality("instruction", "embedding", (3,), can_fail=False)
+SENTENCES = {"push": np.array([1, 0, 0], np.float32), "pull it": np.array([0, 1, 0], np.float32)}
+
+
+class Listening:
+    """Its action is the vector that it was told."""
+
+    modalities, action_size, instructions = (TOLD, *MODALITIES), 3, SENTENCES
+
+    def trusting(self, thresholds):
+        return self
+
+    def start(self, batch):
+        return None
+
+    def act(self, params, carry, values, available, is_first, key, explore):
+        return values["instruction"], carry
+
+
+def test_a_sentence_stands_for_the_vector_that_was_learned_with_it():
+    policy = Policy(Listening(), None)
+    for sentence, vector in SENTENCES.items():
+        np.testing.assert_array_equal(policy({"instruction": sentence}), vector)
+        np.testing.assert_array_equal(policy.another()({"instruction": vector}), vector)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"instruction": "pull"}, r"unknown instruction 'pull'.* learned 'push', 'pull it'$"),
+        ({"instruction": "pull him"}, r"'pull him'; did you mean 'pull it'\?; this policy"),
+        ({"instruction": "push", "touch": "push"}, "'touch' is text; it must be an array"),
+        ({}, "'instruction' is told at every step and cannot be missing, one of 'push', 'pull it'"),
+    ],
+)
+def test_what_is_told_wrongly_or_not_at_all_is_refused(values, said):
+    with pytest.raises(ValueError, match=said):
+        Policy(Listening(), None)(values)

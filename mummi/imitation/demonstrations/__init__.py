@@ -1,7 +1,18 @@
 """Demonstrations: files and folders of every common format load here, and ours elsewhere."""
 
-from mummi.imitation.demonstrations.demonstration import INSTRUCTION, DataSet, Demonstration
-from mummi.imitation.demonstrations.formats import FORMATS, Format, find_format, open_data
+from mummi.imitation.demonstrations.demonstration import (
+    INSTRUCTION,
+    DataSet,
+    Demonstration,
+    Writer,
+)
+from mummi.imitation.demonstrations.formats import (
+    FORMATS,
+    Format,
+    find_format,
+    find_writer,
+    open_data,
+)
 from mummi.imitation.demonstrations.instruction import open_with_instruction
 from mummi.imitation.demonstrations.lerobot import LeRobotDemonstrations, LeRobotWriter
 from mummi.imitation.demonstrations.libero import LiberoDemonstrations
@@ -21,7 +32,9 @@ __all__ = [
     "LeRobotWriter",
     "LiberoDemonstrations",
     "Reading",
+    "Writer",
     "find_format",
+    "find_writer",
     "open_data",
     "open_with_instruction",
 ]

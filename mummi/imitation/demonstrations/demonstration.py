@@ -99,3 +99,25 @@ class DataSet(Protocol):
     def close(self) -> None:
         """Closes the files; the demonstrations that were read stay."""
         ...
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Adds demonstrations to data, so that none that was appended is ever lost.
+
+    Its length is the number of the next demonstration.
+    """
+
+    def __len__(self) -> int: ...
+
+    def append(self, demonstration: Demonstration) -> None:
+        """Writes one demonstration; when this returns, it survives whatever happens."""
+        ...
+
+    def __enter__(self) -> "Writer": ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        """Makes what was appended part of the data."""
+        ...

@@ -1,4 +1,4 @@
-"""The formats of demonstrations that --data takes: a name, how it is told, and what opens it."""
+"""The formats of demonstrations: a name, how each is told, what opens it and what writes it."""
 
 import functools
 import os
@@ -9,10 +9,11 @@ from typing import NamedTuple
 import h5py
 
 from mummi.imitation.demonstrations.aloha import AlohaDemonstration, is_aloha
-from mummi.imitation.demonstrations.demonstration import DataSet
+from mummi.imitation.demonstrations.demonstration import DataSet, Writer
 from mummi.imitation.demonstrations.folder import Folder
 from mummi.imitation.demonstrations.groups import open_hdf5
 from mummi.imitation.demonstrations.lerobot.reader import LeRobotDemonstrations, is_lerobot
+from mummi.imitation.demonstrations.lerobot.writer import LeRobotWriter
 from mummi.imitation.demonstrations.libero import LiberoDemonstrations, is_libero
 from mummi.imitation.demonstrations.minari import MinariDemonstrations, is_minari
 from mummi.imitation.demonstrations.reading import Reading
@@ -22,6 +23,8 @@ from mummi.imitation.demonstrations.robomimic import (
     is_isaaclab,
     is_robomimic,
 )
+from mummi.imitation.demonstrations.writer import DemonstrationWriter
+from mummi.runs.names import closest
 
 SUFFIXES = (".hdf5", ".h5")
 
@@ -35,12 +38,15 @@ class Format(NamedTuple):
         detect: whether a path holds it; it never raises for a path that exists.
         open: opens a path that holds it. What it raises and warns of names the path, the place in
             it, the value, and the remedy; see ``Hdf5Demonstrations``.
+        write: what adds demonstrations to a path, given modalities, action size and env_args, see
+            ``DemonstrationWriter``; None of a format that is only read.
     """
 
     name: str
     told: str
     detect: Callable[[pathlib.Path], bool]
     open: Callable[[pathlib.Path, Reading], DataSet]
+    write: Callable[..., Writer] | None = None
 
 
 def open_data(path: str | os.PathLike, reading: Reading | None = None) -> DataSet:
@@ -74,6 +80,19 @@ def find_format(path: str | os.PathLike) -> Format:
         open_hdf5(path).close()  # tells what is truncated from what is another layout
     known = "; ".join(f"{form.name} ({form.told})" for form in FORMATS)
     raise ValueError(f"{path} is of no format of demonstrations that is read here: {known}")
+
+
+def find_writer(name: str) -> Callable[..., Writer]:
+    """What writes a format; see ``Format.write``.
+
+    Raises:
+        ValueError: there is no such format, or it is only read.
+    """
+    written = {form.name: form.write for form in FORMATS if form.write}
+    if name not in written:
+        known = " or ".join(written)
+        raise ValueError(f"format {name!r} is not written, only {known}{closest(name, written)}")
+    return written[name]
 
 
 def _detected(path: pathlib.Path) -> Format | None:
@@ -125,10 +144,17 @@ FORMATS: tuple[Format, ...] = (
         "HDF5 with data/demo_0/obs and data/demo_0/actions, which is also this package's own",
         _file(is_robomimic),
         Demonstrations,
+        DemonstrationWriter,
     ),
     Format("minari", "HDF5 with episode_0", _file(is_minari), MinariDemonstrations),
     Format("aloha", "HDF5 with observations and action", _file(is_aloha), AlohaDemonstration),
-    Format("lerobot", "a folder with meta/info.json", is_lerobot, LeRobotDemonstrations),
+    Format(
+        "lerobot",
+        "a folder with meta/info.json",
+        is_lerobot,
+        LeRobotDemonstrations,
+        LeRobotWriter,
+    ),
     Format(
         "folder",
         "a folder of .hdf5 or .h5 files or of folders of any format",

@@ -182,25 +182,8 @@ class Hdf5Demonstrations(Sequence[Demonstration]):
         if not drop:
             return names
         said = {name: self._groups.group(name).attrs.get("success") for name in names}
-        if self._reading.failed and all(success is None for success in said.values()):
-            raise ValueError(
-                f"{self._path}: --failed drop needs demonstrations that tell their success, and "
-                f"none has the attribute 'success'; leave the flag out"
-            )
-        kept = tuple(name for name in names if said[name] is None or bool(said[name]))
-        left = len(names) - len(kept)
-        if not kept:
-            raise ValueError(
-                f"{self._path}: all {left} demonstrations failed (success is false); --failed keep "
-                "takes them"
-            )
-        if left:
-            warnings.warn(
-                f"{self._path}: {left} of {len(names)} demonstrations failed and are left out; "
-                "--failed keep takes them",
-                stacklevel=4,
-            )
-        return kept
+        told = {name: None if found is None else bool(found) for name, found in said.items()}
+        return self._reading.successful(told, self._path)
 
     def _sensors(self, demo: str) -> dict[str, str]:
         """The sensors of a demonstration: places in its group by name, in their order."""

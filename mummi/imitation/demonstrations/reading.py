@@ -1,7 +1,8 @@
 """How data are read: which demonstrations and sensors, under which names and in which units."""
 
 import dataclasses
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from mummi.runs.names import closest
@@ -84,3 +85,34 @@ class Reading:
                     f"{', '.join(known)}{closest(name, known)} (--rename FILE=TASK renames one)"
                 )
         return {name: known[name] for name in self.obs}
+
+    def successful(self, success: Mapping[str, bool | None], where: str) -> tuple[str, ...]:
+        """The demonstrations that did not fail, and a warning that counts the others.
+
+        Args:
+            success: of each demonstration by name, None where it does not tell.
+            where: the data, for messages.
+
+        Raises:
+            ValueError: all failed, or ``failed`` is drop and none tells its success.
+        """
+        if self.failed == "drop" and all(found is None for found in success.values()):
+            raise ValueError(
+                f"{where}: --failed drop needs demonstrations that tell their success (in HDF5 "
+                "the attribute 'success', of LeRobot the feature 'next.success'), and none does; "
+                "leave the flag out"
+            )
+        kept = tuple(name for name, found in success.items() if found is None or found)
+        left = len(success) - len(kept)
+        if not kept:
+            raise ValueError(
+                f"{where}: all {left} demonstrations failed (success is false); --failed keep "
+                "takes them"
+            )
+        if left:
+            warnings.warn(
+                f"{where}: {left} of {len(success)} demonstrations failed and are left out; "
+                "--failed keep takes them",
+                stacklevel=5,
+            )
+        return kept

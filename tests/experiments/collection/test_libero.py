@@ -8,13 +8,14 @@ import pytest
 
 from experiments import evaluate, imitate, replays
 from experiments.collect import main
-from mummi.imitation.demonstrations import LiberoDemonstrations
+from mummi.imitation.demonstrations import Demonstration, LiberoDemonstrations, open_data
 from mummi.imitation.heads.outcomes import digest, read
 from mummi.imitation.scaling import Scaling
 from tests.support.demonstration_files import LIBERO_SHAPES
 from tests.support.libero_here import needs_libero
 
 pytestmark = needs_libero
+libero_collect = pytest.importorskip("experiments.collection.libero")
 FLAGS = ("--task", "libero_goal/9", "--preset", "debug", "--image-size", "16")
 
 
@@ -126,9 +127,71 @@ def test_what_was_collected_is_imitated_and_evaluated_without_each_camera_and_bo
         evaluate.main(["--logdir", str(tmp_path / "run"), "--drop", "instruction"])
 
 
-def test_only_successes_are_recorded(tmp_path, capsys, monkeypatch):
-    from experiments.collection import libero as libero_collect
+@pytest.fixture
+def two(monkeypatch):
+    """A suite of two tasks that the expert does quickly."""
+    tasks = tuple(libero_collect.suite_tasks("libero_goal")[number] for number in (9, 7))
+    monkeypatch.setattr(libero_collect, "suite_tasks", lambda _: tasks)
+    return tasks
 
+
+SUITE = ("--task", "libero_goal", *FLAGS[2:])
+LEROBOT = ("--format", "lerobot", "--images", "png")
+
+
+def test_a_lerobot_dataset_holds_the_tasks_of_a_suite_in_turn(two, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def succeed(task, number, *_):
+        asked.append((task, number))
+        pictures = np.full((3, 16, 16, 3), 10 * len(asked), np.uint8)
+        values = dict.fromkeys(("agentview_rgb", "wrist_rgb"), pictures)
+        values["instruction"] = np.zeros((3, 384), np.float32)
+        ends = np.arange(3) == 2
+        told = {"success": 1.0, "attempts": 2}
+        return [Demonstration(values, np.zeros((3, 7)), ends * 1.0, ends, attributes=told)]
+
+    monkeypatch.setattr(libero_collect, "succeed", succeed)
+    for episodes in ("1", "2"):
+        main([*SUITE, *LEROBOT, "--out", str(tmp_path / "goal"), "--episodes", episodes])
+    assert "goal: 4 demonstrations from 8 attempts, steps 3" in capsys.readouterr().out
+    assert asked == [(f"libero_goal/{task}", number) for number in (0, 1) for task in (9, 7)]
+    with open_data(tmp_path / "goal") as data:
+        assert data.attributes["rate"] == 20 and data.attributes["env_args"]["type"] == 1
+        assert [m.name for m in data.modalities] == ["agentview_rgb", "wrist_rgb"]
+        told = [demo.attributes["instruction"] for demo in data]
+        assert [demo.values["wrist_rgb"][0, 0, 0, 0] for demo in data] == [10, 20, 30, 40]
+    assert told == 2 * [task.instruction for task in two]
+
+
+@pytest.mark.slow
+def test_a_lerobot_dataset_is_what_the_files_are_and_is_imitated(two, tmp_path):
+    sensors = ("--env.sensors", "agentview_rgb", "wrist_rgb", "instruction", "proprio")
+    flags = [*SUITE, *sensors, "--episodes", "1"]
+    main([*flags, *LEROBOT, "--out", str(tmp_path / "goal")])
+    main([*flags, "--out", str(tmp_path / "files")])
+    with open_data(tmp_path / "goal") as dataset, open_data(tmp_path / "files") as files:
+        for one, other in zip(dataset, files, strict=True):
+            for name in ("instruction", "initial_state"):
+                assert one.attributes[name] == other.attributes[name]
+            np.testing.assert_array_equal(one.actions, other.actions)
+            for camera in ("agentview_rgb", "wrist_rgb"):
+                np.testing.assert_array_equal(one.values[camera], other.values[camera])
+            # Of the files it is that of the recorded state, a substep later.
+            np.testing.assert_allclose(one.values["proprio"], other.values["proprio"], atol=1e-3)
+    flags = [*SUITE, *sensors, "--data", str(tmp_path / "goal"), "--head", "bc"]
+    config, imitation, _ = imitate.parse(flags)
+    from envs import make
+
+    environment = make(config.task, image_size=16, **config.env)
+    known = (environment.modalities, environment.action_size)
+    environment.close()
+    made = imitate.load(imitation, config, known)
+    known = {d.values["instruction"][0].tobytes() for d in made.demonstrations + made.held_out}
+    assert len(known) == 2
+
+
+def test_only_successes_are_recorded(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(libero_collect, "ATTEMPTS", 2)
     path = tmp_path / "random_demo.hdf5"
     flags = [*FLAGS, "--policy", "random", "--env.horizon", "4", "--out", str(path)]
@@ -141,6 +204,8 @@ def test_what_cannot_be_done_is_refused(tmp_path, capsys):
     out = ("--out", str(tmp_path / "suite.hdf5"))
     assert "one file a task" in message(capsys, *FLAGS[2:], "--task", "libero_goal", *out)
     assert "start a command for each task" in message(capsys, *FLAGS, "--envs", "2", *out)
+    flags = ("--env.sensors", "agentview_rgb", "--out", str(tmp_path / "rack.hdf5"))
+    assert "lacks wrist_rgb, which LIBERO's own layout holds" in message(capsys, *FLAGS, *flags)
 
 
 def test_a_suite_has_a_file_a_task_in_a_folder_of_any_name():

@@ -98,6 +98,28 @@ def test_held_out_demonstrations_are_read_as_those_learned_from(path, tmp_path):
         record.save_split(logdir, dataclasses.replace(found.split, held_out=()))
 
 
+def test_depth_held_out_in_another_unit_is_refused(path, tmp_path):
+    with h5py.File(path, "a") as file:
+        for number in range(foreign.EPISODES):
+            demo = file[f"data/demo_{number}"]
+            demo["obs/near"] = np.linspace(0.5, 2, 64 * len(demo["actions"])).reshape(-1, 8, 8, 1)
+    imitation = Imitation(str(path), settings=BCConfig())
+    found = alone.load(imitation, CONFIG)
+    logdir = tmp_path / "run"
+    logdir.mkdir()
+    record.save(logdir, imitation)
+    record.save_split(logdir, found.split)
+    scaling.save(logdir, found.scaling)
+    assert len(load_held_out(logdir, CONFIG, found.sensors[0])) == 1
+    (held,) = found.split.held_out
+    with h5py.File(path, "a") as file:
+        file[f"data/{held}/obs/near"][...] = 1000 * file[f"data/{held}/obs/near"][()]
+    with pytest.raises(ValueError, match=f"to 2000 in '{held}', and the others .* in metres"):
+        load_held_out(logdir, CONFIG, found.sensors[0])
+    with pytest.raises(ValueError, match="in metres"):
+        alone.load(imitation, CONFIG)
+
+
 def test_several_instructions_are_a_sensor(path, monkeypatch):
     told = []
 
@@ -122,6 +144,16 @@ def test_several_instructions_are_a_sensor(path, monkeypatch):
     for name, demonstration in zip(found.split.trained, found.demonstrations, strict=True):
         length = 4 if int(name[5:]) % 2 else 7
         assert (demonstration.values["instruction"] == [length, 1]).all()
+    assert record.load_instructions(path.parent) == {}
+    record.save_instructions(path.parent, found.demonstrations)
+    known = record.load_instructions(path.parent)
+    assert {sentence: vector.tolist() for sentence, vector in known.items()} == {
+        "push": [4, 1],
+        "pull it": [7, 1],
+    }
+    (path.parent / "instructions.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"instructions.npz is damaged"):
+        record.load_instructions(path.parent)
 
 
 def test_damaged_splits_are_named(tmp_path):

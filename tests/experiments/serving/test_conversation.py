@@ -44,8 +44,8 @@ def test_the_metadata_say_what_the_policy_needs_and_gives():
     }  # fmt: skip
     rest = {name: told[name] for name in told if name not in ("sensors", "actions")}
     assert rest == {
-        "rate": 20.0, "task": "walker_walk", "method": "mummi", "preset": "debug", "step": 7,
-        "trust": False,
+        "instructions": [], "rate": 20.0, "task": "walker_walk", "method": "mummi",
+        "preset": "debug", "step": 7, "trust": False,
     }  # fmt: skip
 
 
@@ -117,6 +117,7 @@ WRONG = {
     ),
     "list": (pack(observe(touch=[0.0, 0.0])), "'touch' is a list; send a NumPy array"),
     "dict": (pack(observe(touch={"x": 0.0})), "'touch' is a dict; send a NumPy array"),
+    "sentence": (pack(observe(touch="wipe")), "'touch' is text; it must be an array"),
     "number": (pack(observe(touch=0.0)), "'touch' is a float"),
     "no bool": (pack(observe(reset=1)), "'reset' is 1; send True or False"),
     "wrong and reset": (pack(observe(reset=True, touch=np.zeros(3))), "'touch' has shape"),

@@ -41,7 +41,7 @@ def pixels(*numbers):
     )
 )
 def test_actions_are_scaled_by_the_limits_of_each_dimension_and_undone(actions):
-    found = scaling.find([demonstration(actions)], (ARM,))
+    found = scaling.find({"demo_0": demonstration(actions)}, (ARM,))
     learned = found.learned(actions)
     if np.abs(actions).max() <= 1 + scaling.SLACK:
         assert found == Scaling()
@@ -59,7 +59,7 @@ def test_actions_are_scaled_by_the_limits_of_each_dimension_and_undone(actions):
 
 def test_what_was_executed_counts_and_is_scaled_alike():
     wanted, done = [[0.5, 0.1], [-0.5, 0]], np.array([[4, 0], [-2, 1]], np.float32)
-    found = scaling.find([demonstration(wanted, executed=done)], (ARM,))
+    found = scaling.find({"demo_0": demonstration(wanted, executed=done)}, (ARM,))
     assert (found.low, found.high) == ((-2, 0), (4, 1))
     learned = found.demonstration(demonstration(wanted, executed=done))
     np.testing.assert_allclose(learned.executed, [[1, -1], [-1, 1]])
@@ -82,7 +82,7 @@ def test_what_was_executed_counts_and_is_scaled_alike():
 )
 def test_the_unit_of_depth_is_told_by_its_limits_or_by_the_flag(numbers, unit, found, learned):
     recorded = demonstration(np.zeros((len(numbers), 1)), pixels(*numbers))
-    made = scaling.find([recorded], (DEPTH, ARM), unit)
+    made = scaling.find({"demo_0": recorded}, (DEPTH, ARM), unit)
     assert made.low == ()
     if found is None:
         assert made.depth == {}
@@ -99,9 +99,9 @@ def test_the_unit_of_depth_is_told_by_its_limits_or_by_the_flag(numbers, unit, f
 def test_depth_of_missing_steps_tells_no_limits():
     available = {"depth": np.array([True, False])}
     gone = demonstration(np.zeros((2, 1)), pixels(0.5, 9), available=available)
-    assert scaling.find([gone], (DEPTH,)) == Scaling()
+    assert scaling.find({"demo_0": gone}, (DEPTH,)) == Scaling()
     never = gone._replace(available={"depth": np.zeros(2, bool)})
-    assert scaling.find([never], (DEPTH,)) == Scaling()
+    assert scaling.find({"demo_0": never}, (DEPTH,)) == Scaling()
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,40 @@ def test_depth_of_missing_steps_tells_no_limits():
 def test_depth_that_is_not_in_its_unit_is_refused(numbers, unit, said):
     recorded = demonstration(np.zeros((2, 1)), pixels(*numbers))
     with pytest.raises(ValueError, match=said):
-        scaling.find([recorded], (DEPTH,), unit)
+        scaling.find({"demo_0": recorded}, (DEPTH,), unit)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ((0.5, 2), (400, 2500), "from 0.5 to 2 in 'a', .* as if they were in millimetres"),
+        ((0.98, 0.99), (0.5, 2), r"from 0.98 to 0.99 in 'a', .* in metres: .* --depth"),
+        ((0.98, 0.99), (-0.5, 1), "from 0.98 to 0.99 in 'a', .* a unit of their own in"),
+    ],
+)
+def test_depth_in_several_units_is_refused_unless_one_is_named(one, other, said):
+    recorded = {
+        name: demonstration(np.zeros((2, 1)), pixels(*numbers))
+        for name, numbers in (("b", other), ("a", one))
+    }
+    with pytest.raises(ValueError, match="depth sensor 'depth' has values " + said):
+        scaling.find(recorded, (DEPTH,))
+    unit = "unit" if min(other) < 0 else "millimetres"
+    assert (scaling.find(recorded, (DEPTH,), unit).depth == {}) == (unit == "unit")
+
+
+@pytest.mark.parametrize(("one", "unit"), [((0.2, 0.7), "metres"), ((0, 0), "millimetres")])
+def test_what_is_near_or_saw_nothing_is_in_the_unit_of_the_others(one, unit):
+    other = (0.5, 2) if unit == "metres" else (400, 2500)
+    recorded = {
+        str(numbers): demonstration(np.zeros((2, 1)), pixels(*numbers)) for numbers in (one, other)
+    }
+    assert scaling.find(recorded, (DEPTH,)).depth["depth"] == Depth(unit, 0.0, float(other[1]))
 
 
 def test_a_unit_without_depth_is_refused():
     with pytest.raises(ValueError, match=r"--depth metres is given, and no sensor is depth .*arm"):
-        scaling.find([demonstration(np.zeros((2, 1)))], (ARM,), "metres")
+        scaling.find({"demo_0": demonstration(np.zeros((2, 1)))}, (ARM,), "metres")
 
 
 def test_it_is_kept_with_the_run(tmp_path):

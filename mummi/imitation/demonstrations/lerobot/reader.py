@@ -73,7 +73,7 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
         self._warned = False
         self._last: tuple[pathlib.Path, pa.Table] | None = None
         self._episodes = self._successful(self._within_split(self._listed()))
-        self.names = tuple(f"episode_{row['episode_index']}" for row in self._episodes)
+        self.names = tuple(map(_name, self._episodes))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -179,26 +179,10 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
         """Those that did not fail, where failed ones are to be dropped."""
         if self._reading.failed != "drop":
             return rows
-        said = [self._told(row, *self._frames(row)).get("success") for row in rows]
-        if all(success is None for success in said):
-            raise ValueError(
-                f"{self._root}: --failed drop needs episodes that tell their success, and there is "
-                "no feature 'next.success'; leave the flag out"
-            )
-        kept = [
-            row for row, success in zip(rows, said, strict=True) if success is None or bool(success)
-        ]
-        if not kept:
-            raise ValueError(
-                f"{self._root}: all {len(rows)} episodes failed; --failed keep takes them"
-            )
-        if len(kept) < len(rows):
-            warnings.warn(
-                f"{self._root}: {len(rows) - len(kept)} of {len(rows)} episodes failed and are "
-                "left out; --failed keep takes them",
-                stacklevel=3,
-            )
-        return kept
+        by_name = {_name(row): row for row in rows}
+        said = {name: self._told(row, *self._frames(row)) for name, row in by_name.items()}
+        told = {name: found.get("success") for name, found in said.items()}
+        return [by_name[name] for name in self._reading.successful(told, str(self._root))]
 
     def _told(self, row, frames, where) -> dict[str, Any]:
         """What is said of an episode, without its instruction."""
@@ -310,6 +294,11 @@ class LeRobotDemonstrations(Sequence[Demonstration]):
                 "episode out of the dataset"
             )
         return value.astype(dtype)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """That of an episode, by its row of ``meta/episodes``."""
+    return f"episode_{row['episode_index']}"
 
 
 def is_lerobot(path: pathlib.Path) -> bool:

@@ -6,7 +6,17 @@ import h5py
 import numpy as np
 import pytest
 
-from mummi.imitation.demonstrations import DataSet, Reading, find_format, open_data
+from mummi.imitation.demonstrations import (
+    FORMATS,
+    DataSet,
+    Demonstration,
+    Reading,
+    Writer,
+    find_format,
+    find_writer,
+    open_data,
+)
+from mummi.modality import Modality
 from tests.support import demonstration_files, layouts
 
 
@@ -47,6 +57,28 @@ def test_a_format_is_told_from_the_others(tmp_path, name):
     require_like_arrays(demos, data)
 
 
+@pytest.mark.parametrize("name", [form.name for form in FORMATS if form.write])
+def test_what_is_written_in_a_format_is_recognised_and_read_as_it(tmp_path, name):
+    arm = Modality("arm", "vector", (2,))
+    values = {"arm": np.arange(6, dtype=np.float32).reshape(3, 2)}
+    ends = np.array([False, False, True])
+    made = Demonstration(values, np.zeros((3, 1), np.float32), ends * np.float32(1), ends)
+    with find_writer(name)(tmp_path / "data", (arm,), 1, {"env_name": "bench"}) as writer:
+        assert isinstance(writer, Writer) and len(writer) == 0
+        writer.append(made)
+        assert len(writer) == 1
+    assert find_format(tmp_path / "data").name == name
+    (demo,), data = read(tmp_path / "data")
+    assert data.modalities == (arm,)
+    np.testing.assert_array_equal(demo.values["arm"], values["arm"])
+
+
+@pytest.mark.parametrize("name", ["minari", "robomimik"])
+def test_what_is_only_read_is_not_written(name):
+    with pytest.raises(ValueError, match=f"format '{name}' is not written, only robomimic or ler"):
+        find_writer(name)
+
+
 def test_failed_demonstrations_of_isaaclab_are_left_out_and_counted(tmp_path):
     path = layouts.isaaclab(tmp_path / "a.hdf5")
     with pytest.warns(UserWarning, match=r"a.hdf5: 1 of 3 demonstrations failed and are left out"):
@@ -80,7 +112,7 @@ def test_nested_observations_of_isaaclab_are_flat_and_states_stay_alone(tmp_path
 
 def test_failed_demonstrations_of_others_are_left_out_where_that_is_asked_for(tmp_path):
     path = demonstration_files.robomimic(tmp_path / "a.hdf5")
-    with pytest.raises(ValueError, match="none has the attribute 'success'; leave the flag out"):
+    with pytest.raises(ValueError, match=r"--failed drop needs .* and none does; leave"):
         open_data(path, Reading(failed="drop"))
     with h5py.File(path, "a") as file:
         for number in range(12):

@@ -268,13 +268,13 @@ def test_episodes_that_failed_are_dropped_where_they_are_to_be(tmp_path, root):
     more = {"next.success": {"dtype": "bool", "shape": [1], "names": None}}
     columns = lambda n: {"next.success": np.full(files.LENGTHS[n], n in (1, 4))}  # noqa: E731
     own = files.dataset(tmp_path / "cubes", more, columns)
-    with pytest.warns(UserWarning, match="3 of 5 episodes failed and are left out"):
+    with pytest.warns(UserWarning, match="3 of 5 demonstrations failed and are left out"):
         assert opened(own, failed="drop").names == ("episode_1", "episode_4")
     assert len(opened(own, failed="keep")) == 5
     edit_info(own, splits={"bad": "2:4"})
-    with pytest.raises(ValueError, match="all 2 episodes failed; --failed keep takes them"):
+    with pytest.raises(ValueError, match=r"all 2 demonstrations failed .* --failed keep"):
         opened(own, failed="drop", filter_key="bad")
-    with pytest.raises(ValueError, match="--failed drop needs episodes that tell their success"):
+    with pytest.raises(ValueError, match="--failed drop needs demonstrations that tell"):
         opened(root, failed="drop")
 
 
