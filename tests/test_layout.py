@@ -49,6 +49,7 @@ ROOMS = {
     "mummi.runs.names",
     "envs.base": "mummi.modality mummi.runs.names",
     "envs.episodes": "",
+    "envs.instruction": "",
     "envs.custom": "envs.base mummi.modality mummi.runs.names",
     "envs.gymnasium": "envs.base envs.custom envs.episodes mummi.modality mummi.runs.names",
     "envs.recorded": "envs.rendering mummi.modality mummi.runs.names",
@@ -59,7 +60,8 @@ ROOMS = {
     "envs.rendering": "",
     "envs.natural_mujoco": "envs.base envs.episodes envs.rendering mummi.modality",
     "envs.table_wiping": "envs.base envs.episodes envs.rendering mummi.modality",
-    "envs.libero": "envs.base envs.episodes envs.rendering envs.table_wiping mummi.modality",
+    "envs.libero": "envs.base envs.episodes envs.instruction envs.rendering envs.table_wiping "
+    "mummi.modality",
     # experiments knows both houses; of its own rooms these.
     "experiments": "experiments.runtime",
     "experiments.command_line": "",

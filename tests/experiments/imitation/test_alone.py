@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from envs.libero import instruction
+from envs import instruction
 from experiments.imitation import alone
 from mummi.config import NO_SIMULATOR
 from mummi.imitation import record, scaling
