@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import re
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ import tyro
 
 from envs.failures.script import load_script
 from envs.processes.parallel import ParallelEnvironments
+from experiments.collection import successes
 from experiments.collection.bar import Bar
-from experiments.collection.episodes import DEMONSTRATION, record, settings
+from experiments.collection.episodes import DEMONSTRATION, GYM, record, settings
 from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
 from mummi.config import Config
@@ -29,8 +31,8 @@ from mummi.training.stop import Stop
 
 SETTINGS = ("task", "preset", "seed", "envs", "env", "image-size", "action-repeat", "background")
 """Flags of experiments.train that matter here."""
-GYM = 2
-"""robomimic's number for environments that are not robosuite's."""
+BY_TASK = ("libero", "metaworld")
+"""Beginnings of tasks of which only successes are recorded, a file for each task."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +43,12 @@ class Arguments:
     flags it takes --task, --preset, --seed, --envs, --env.NAME, --image-size, --action-repeat and
     --background, with the same defaults.
 
-    Of LIBERO only episodes that succeed are recorded, in LIBERO's own layout, and --episodes counts
-    those of each task.
+    Of LIBERO and MetaWorld only episodes that succeed are recorded, of LIBERO in its own layout,
+    and --episodes counts those of each task.
 
     Attributes:
-        out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO a folder,
-            which gets a file for each task.
+        out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO or a group
+            of MetaWorld a folder, which gets a file for each task.
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
         missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
@@ -57,7 +59,7 @@ class Arguments:
             the policy's own (DART), world models what was executed.
         noise_steps: steps that each draw of the noise lasts; several in a row drive the robot to
             where the policy has to find back from.
-        format: hdf5 or lerobot; LIBERO's tasks are recorded as hdf5.
+        format: hdf5 or lerobot; tasks of LIBERO and MetaWorld are recorded as hdf5.
         fps: with lerobot, steps a second that the dataset tells; 20 by default.
         images: with lerobot, how images are stored: in videos as h264 (the default) or av1, or
             losslessly as png.
@@ -114,8 +116,10 @@ def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
     config = parse_config(rest)
     if own.format == "hdf5" and own.stored:
         raise ValueError(f"--{next(iter(own.stored))} needs --format lerobot")
-    if own.format == "lerobot" and config.task.startswith("libero"):
-        raise ValueError("--format lerobot does not record LIBERO, which has a layout of its own")
+    if own.format == "lerobot" and config.task.startswith(BY_TASK):
+        raise ValueError(
+            f"--format lerobot does not record {config.task}, which has an HDF5 file for each task"
+        )
     return own, config
 
 
@@ -208,12 +212,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and records."""
     with explain():
         own, config = parse(arguments)
-        if config.task.startswith("libero"):
-            from experiments.collection import libero  # needs LIBERO, which is an extra
-
-            libero.collect(own, config)
-        else:
+        family = next((name for name in BY_TASK if config.task.startswith(name)), None)
+        if family is None:
             collect(own, config)
+        else:
+            # It imports what is an extra.
+            module = importlib.import_module(f"experiments.collection.{family}")
+            successes.collect(own, config, module.targets(config, own.out))
 
 
 if __name__ == "__main__":

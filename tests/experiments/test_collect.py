@@ -321,7 +321,7 @@ def test_settings_of_another_format_are_refused(tmp_path, capsys):
     assert "--fps needs --format lerobot" in message(capsys, *DUMMY, "--fps", "10", *out)
     assert "--images needs --format lerobot" in message(capsys, *DUMMY, "--images", "png", *out)
     flags = ["--task", "libero_object", "--format", "lerobot"]
-    assert "--format lerobot does not record LIBERO" in message(capsys, *flags, *out)
+    assert "--format lerobot does not record libero_object" in message(capsys, *flags, *out)
     flags = ["--format", "lerobot", "--image-size", "15", "--policy", "random"]
     said = message(capsys, "--task", "dummy", *flags, *out)
     assert "even sizes: store images as png" in said

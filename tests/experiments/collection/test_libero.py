@@ -67,7 +67,7 @@ def test_what_is_recorded_is_what_the_environment_showed(path):
         demo = demonstrations[1]
     for step in (0, 20, len(demo.actions) - 1):
         simulator.restore(demo.states[step])
-        seen = renderer.view(simulator.mujoco_data, AGENTVIEW).astype(int)
+        seen = renderer.view(simulator.mujoco_data, AGENTVIEW)[0].astype(int)
         # Cabinet, stove and rack stand a centimetre off, as the states do not say where.
         off = np.abs(seen - demo.values["agentview_rgb"][step])
         assert np.median(off) <= 2
@@ -126,13 +126,13 @@ def test_what_was_collected_is_imitated_and_evaluated_without_each_camera_and_bo
 
 
 def test_only_successes_are_recorded(tmp_path, capsys, monkeypatch):
-    from experiments.collection import libero as libero_collect
+    from experiments.collection import successes
 
-    monkeypatch.setattr(libero_collect, "ATTEMPTS", 2)
+    monkeypatch.setattr(successes, "ATTEMPTS", 2)
     path = tmp_path / "random_demo.hdf5"
     flags = [*FLAGS, "--policy", "random", "--env.horizon", "4", "--out", str(path)]
     said = message(capsys, *flags)
-    assert "2 attempts at libero_goal/9 from initial state 25 failed" in said
+    assert "2 attempts at demonstration 0 of libero_goal/9 failed" in said
     assert not path.exists()
 
 
