@@ -113,9 +113,11 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
     if ":" in name:
         return name, find(name)
     if name not in _BUILDERS:
+        whole = ", ".join(known for known in tasks() if "/" not in known)
         raise ValueError(
-            f"unknown task {task!r} (tasks are {', '.join(tasks())}, MODULE:ATTRIBUTE "
-            f"for your own, and gymnasium:ID){closest(name, _BUILDERS)}"
+            f"unknown task {task!r} (tasks are {whole}, one of several as libero_goal/3 or "
+            "metaworld/sweep, MODULE:ATTRIBUTE for your own, and gymnasium:ID)"
+            f"{closest(name, _BUILDERS)}"
         )
     module, builder = _BUILDERS[name]
     with _says_what_to_install(name):

@@ -56,7 +56,8 @@ class Metaworld:
         horizon: control steps of an episode, at most.
         reward_shaping: MetaWorld's dense reward, 0 to 10 a control step, for learning by
             reinforcement, together with ``early_termination`` False.
-        early_termination: the episode ends with the first success.
+        early_termination: the episode ends with the first success; otherwise it goes on to the
+            horizon, and every control step of success has its reward.
         encoder: what embeds the instruction: minilm, clip, or a folder (``envs.instruction``).
         unseen: sensors that never deliver; of cameras, which are then not drawn, that saves the
             time.
@@ -166,7 +167,7 @@ class Metaworld:
         return self._simulator.expert_action()
 
     def close(self) -> None:
-        """Frees the simulations and their rendering contexts."""
+        """Frees the rendering contexts."""
         self._portrait.close()
         if self._renderer is not None:
             self._renderer.close()
