@@ -149,6 +149,14 @@ def test_a_camera_that_is_not_seen_changes_nothing_else(make):
         assert other.available == one.available | {"wrist_rgb": False}
 
 
+@pytest.mark.parametrize("missing", ["medium", "high", "faults"])
+def test_its_sensors_fail_by_every_script(make, missing):
+    environment = make("metaworld/push", missing=missing, sensors=("proprio", "wrist_rgb"))
+    steps = [environment.reset(0), *(environment.step(FORWARD) for _ in range(99))]
+    share = np.mean([list(step.available.values()) for step in steps])
+    assert 0 < share < 0.95
+
+
 def test_the_corner_sees_the_scene_upright_and_the_hand_where_it_is(make):
     """The hand's fingers, cyan and white, and the goal's blue mark, projected by hand."""
     environment = make("metaworld/pick-place", image_size=128)
