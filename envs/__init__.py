@@ -12,6 +12,7 @@ import numpy as np
 
 from envs.base import Environment, TimeStep
 from envs.custom import Custom, find
+from envs.metaworld.catalogue import GROUPS, TASKS
 from mummi.runs.names import closest
 
 __all__ = [
@@ -46,13 +47,17 @@ _BUILDERS |= dict.fromkeys(
     ),
     ("envs.libero.tasks", "Libero"),
 )
+_BUILDERS |= dict.fromkeys(
+    (*GROUPS, *(f"metaworld/{name}" for name in TASKS)), ("envs.metaworld.tasks", "Metaworld")
+)
 
 # Rooms whose tasks are drawn by OpenGL.
-_DRAWN = ("envs.natural_mujoco", "envs.table_wiping", "envs.libero")
+_DRAWN = ("envs.natural_mujoco", "envs.table_wiping", "envs.libero", "envs.metaworld")
 
 # What to type where a package is missing.
 _INSTALL = "pip install -r requirements.txt"
-_INSTALL_LIBERO = f"make libero, or {_INSTALL} and pip install --no-deps -r requirements-libero.txt"
+# Beginnings of the tasks whose packages are not among the requirements.
+_EXTRAS = ("libero", "metaworld")
 
 # Arguments that every task of this package takes, and anybody's own where it declares them; the
 # others are a task's options.
@@ -108,9 +113,11 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
     if ":" in name:
         return name, find(name)
     if name not in _BUILDERS:
+        whole = ", ".join(known for known in tasks() if "/" not in known)
         raise ValueError(
-            f"unknown task {task!r} (tasks are {', '.join(tasks())}, MODULE:ATTRIBUTE "
-            f"for your own, and gymnasium:ID){closest(name, _BUILDERS)}"
+            f"unknown task {task!r} (tasks are {whole}, one of several as libero_goal/3 or "
+            "metaworld/sweep, MODULE:ATTRIBUTE for your own, and gymnasium:ID)"
+            f"{closest(name, _BUILDERS)}"
         )
     module, builder = _BUILDERS[name]
     with _says_what_to_install(name):
@@ -135,7 +142,11 @@ def _says_what_to_install(task: str):
         yield
     except ModuleNotFoundError as error:
         package = error.name.partition(".")[0]
-        install = _INSTALL_LIBERO if task.startswith("libero") else _INSTALL
+        install = _INSTALL
+        for extra in _EXTRAS:
+            if task.startswith(extra):
+                file = f"requirements-{extra}.txt"
+                install = f"make {extra}, or {_INSTALL} and pip install --no-deps -r {file}"
         raise ModuleNotFoundError(
             f"task {task!r} needs {package}, which is not installed: {install}", name=package
         ) from error

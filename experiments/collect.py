@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import re
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ import tyro
 
 from envs.failures.script import load_script
 from envs.processes.parallel import ParallelEnvironments
+from experiments.collection import successes
 from experiments.collection.bar import Bar
-from experiments.collection.episodes import DEMONSTRATION, record, settings
+from experiments.collection.episodes import DEMONSTRATION, GYM, record, settings
 from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
 from mummi.config import Config
@@ -24,8 +26,8 @@ from mummi.training.stop import Stop
 
 SETTINGS = ("task", "preset", "seed", "envs", "env", "image-size", "action-repeat", "background")
 """Flags of experiments.train that matter here."""
-GYM = 2
-"""robomimic's number for environments that are not robosuite's."""
+BY_TASK = ("libero", "metaworld")
+"""Beginnings of tasks of which only successes are recorded, so many of each task."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +38,13 @@ class Arguments:
     flags it takes --task, --preset, --seed, --envs, --env.NAME, --image-size, --action-repeat and
     --background, with the same defaults.
 
-    Of LIBERO only episodes that succeed are recorded, and --episodes counts those of each task. Its
-    HDF5 files have LIBERO's own layout; a LeRobot dataset holds all tasks of a suite in turn.
+    Of LIBERO and MetaWorld only episodes that succeed are recorded, and --episodes counts those of
+    each task. LIBERO's HDF5 files have its own layout; a LeRobot dataset holds all tasks of a suite
+    or a group in turn.
 
     Attributes:
-        out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO in HDF5 a
-            folder, which gets a file for each task.
+        out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO or a group
+            of MetaWorld in HDF5 a folder, which gets a file for each task.
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
         missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
@@ -53,8 +56,8 @@ class Arguments:
         noise_steps: steps that each draw of the noise lasts; several in a row drive the robot to
             where the policy has to find back from.
         format: robomimic, which is this package's own in HDF5, or lerobot.
-        fps: with lerobot, steps a second that the dataset tells; 20 by default, of LIBERO over the
-            action repeat.
+        fps: with lerobot, steps a second that the dataset tells; 20 by default, of LIBERO and
+            MetaWorld their own rate over the action repeat.
         images: with lerobot, how images are stored: in videos as h264 (the default) or av1, or
             losslessly as png.
     """
@@ -203,12 +206,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and records."""
     with explain():
         own, config = parse(arguments)
-        if config.task.startswith("libero"):
-            from experiments.collection import libero  # needs LIBERO, which is an extra
-
-            libero.collect(own, config)
-        else:
+        family = next((name for name in BY_TASK if config.task.startswith(name)), None)
+        if family is None:
             collect(own, config)
+        else:
+            # It imports what is an extra.
+            module = importlib.import_module(f"experiments.collection.{family}")
+            successes.collect(own, config, module.targets(config, own))
 
 
 if __name__ == "__main__":

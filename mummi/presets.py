@@ -5,6 +5,9 @@ from dataclasses import replace
 
 from mummi.config import NO_SIMULATOR, BehaviorConfig, Config, ModelConfig, MPCConfig
 
+# Tasks with small objects in large pictures, whose every control step is an action.
+_ARMS = ("libero", "metaworld")
+
 
 def preset(name: str, task: str) -> Config:
     """The settings of preset ``name`` for ``task``.
@@ -35,9 +38,8 @@ def paper(task: str) -> Config:
     """The paper's text; where it is silent, the public code's sizes and rates."""
     if task.removeprefix("dmc_") == "table_wiping":
         return Config(model=ModelConfig(fused=256))
-    if task.startswith("libero"):
-        # The size of LIBERO's own pictures, which the decoders reach with one more layer, and its
-        # 20 actions a second.
+    if task.startswith(_ARMS):
+        # The size of LIBERO's own pictures, which the decoders reach with one more layer.
         model = ModelConfig(
             fused=256,
             decoder_widths=(1024, 128, 64, 32, 16),
@@ -131,12 +133,12 @@ def laptop(task: str) -> Config:
     robust_model, robust_behavior = _robust(task)
     task = task.removeprefix("dmc_")
     walker, natural = task.startswith("walker"), task.startswith(_NATURAL)
-    libero = task.startswith("libero")
-    repeat = 4 if walker else 1 if libero or task == NO_SIMULATOR else 2
+    arm = task.startswith(_ARMS)
+    repeat = 4 if walker else 1 if arm or task == NO_SIMULATOR else 2
     # At 32 pixels the ball and a piece of dirt are one or two pixels and often between them.
     fine = ("cup_catch", "table_wiping", NO_SIMULATOR)
     image_size, patch = (64, 8) if task in fine else (32, 4)
-    if libero:
+    if arm:
         image_size, patch = 128, 16
     model = ModelConfig(
         image_widths=(16, 32, 64),

@@ -45,10 +45,11 @@ ROOMS = {
     "mummi.imitation": "mummi.modality mummi.config mummi.presets mummi.model mummi.data "
     "mummi.runs mummi.runs.names mummi.agent",
     # envs knows of mummi what a sensor is.
-    "envs": "envs.base envs.custom envs.gymnasium envs.failures envs.processes envs.rendering "
-    "mummi.runs.names",
+    "envs": "envs.base envs.custom envs.gymnasium envs.failures envs.metaworld envs.processes "
+    "envs.rendering mummi.runs.names",
     "envs.base": "mummi.modality mummi.runs.names",
     "envs.episodes": "",
+    "envs.instruction": "",
     "envs.custom": "envs.base mummi.modality mummi.runs.names",
     "envs.gymnasium": "envs.base envs.custom envs.episodes mummi.modality mummi.runs.names",
     "envs.recorded": "envs.rendering mummi.modality mummi.runs.names",
@@ -59,7 +60,9 @@ ROOMS = {
     "envs.rendering": "",
     "envs.natural_mujoco": "envs.base envs.episodes envs.rendering mummi.modality",
     "envs.table_wiping": "envs.base envs.episodes envs.rendering mummi.modality",
-    "envs.libero": "envs.base envs.episodes envs.rendering envs.table_wiping mummi.modality",
+    "envs.libero": "envs.base envs.episodes envs.instruction envs.rendering envs.table_wiping "
+    "mummi.modality",
+    "envs.metaworld": "envs.base envs.episodes envs.instruction envs.rendering mummi.modality",
     # experiments knows both houses; of its own rooms these.
     "experiments": "experiments.runtime",
     "experiments.command_line": "",
@@ -210,7 +213,9 @@ def test_nothing_is_unpickled_but_what_the_other_end_of_a_pipe_of_ours_sends(pat
         assert not re.search(r"(import|from) pickle|pickle\.loads?\b", text)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-libero.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-libero.txt", "requirements-metaworld.txt"]
+)
 def test_requirements_are_pinned(name):
     lines = (ROOT / name).read_text().splitlines()
     loose = [

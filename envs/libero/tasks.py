@@ -8,10 +8,11 @@ import numpy as np
 
 from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
 from envs.episodes import Episodes
+from envs.instruction import embed
 from envs.libero.expert import LiberoExpert
-from envs.libero.instruction import embed
 from envs.libero.scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
 from envs.libero.simulator import REST, LiberoSimulator, suite_tasks
+from envs.rendering.portrait import Portrait
 from mummi.modality import Modality, require_can_fail
 
 EVALUATION_STATES = range(25)
@@ -77,7 +78,7 @@ class Libero:
         action_repeat: control steps for each call of ``step``.
         sensors: names of the modalities, in the order in which they are fused.
         horizon: control steps of an episode, at most; None for the ``timing`` of its suite.
-        encoder: what embeds the instruction: minilm, clip, or a folder (``instruction.py``).
+        encoder: what embeds the instruction: minilm, clip, or a folder (``envs.instruction``).
         initial_state: index of the official initial state that every episode starts from, 0 to 49;
             None draws it.
         unseen: sensors that never deliver; of cameras, whose pictures are then not drawn, that
@@ -138,7 +139,8 @@ class Libero:
         self._control_step, self._over, self._success = 0, True, False
         self._simulators: dict[int, LiberoSimulator] = {}
         self._renderers: dict[LiberoSimulator, LiberoRenderer] = {}
-        self._simulator = self._portrait = self._expert = None
+        self._simulator = self._expert = None
+        self._portrait = Portrait(lambda size: LiberoRenderer(self._simulator.mujoco_model, size))
         self._play(self._tasks[0])
 
     def reset(self, number: int | None = None) -> TimeStep:
@@ -174,12 +176,7 @@ class Libero:
 
     def render(self, size: int) -> np.ndarray:
         """The view of the camera before the robot, [size, size, 3] uint8."""
-        # Twice the size, then averaged, for smooth edges.
-        if self._portrait is None or self._portrait.size != 2 * size:
-            self._close_portrait()
-            self._portrait = LiberoRenderer(self._simulator.mujoco_model, 2 * size)
-        picture = self._portrait.view(self._simulator.mujoco_data, AGENTVIEW)
-        return picture.reshape(size, 2, size, 2, 3).mean((1, 3)).round().astype(np.uint8)
+        return self._portrait.picture(self._simulator.mujoco_data, AGENTVIEW, size)
 
     def truth(self) -> dict[str, np.ndarray]:
         """The physical state, float32, in world coordinates and metres.
@@ -209,7 +206,7 @@ class Libero:
 
     def close(self) -> None:
         """Frees the simulations and their rendering contexts."""
-        self._close_portrait()
+        self._portrait.close()
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
@@ -217,11 +214,6 @@ class Libero:
         # robosuite's objects refer to one another and would wait for the collector.
         self._simulator = self._expert = None
         gc.collect()
-
-    def _close_portrait(self):
-        if self._portrait is not None:
-            self._portrait.close()
-        self._portrait = None
 
     def _start(self, number, seed):
         """The task and the initial state of an episode."""
@@ -242,7 +234,7 @@ class Libero:
             simplify(self._simulators[task.index].mujoco_model)
         simulator = self._simulators[task.index]
         if simulator is not self._simulator:
-            self._close_portrait()
+            self._portrait.close()
         self._simulator = simulator
 
     def _time_step(self):
@@ -277,7 +269,7 @@ class Libero:
         if simulator not in self._renderers:
             renderer = LiberoRenderer(simulator.mujoco_model, self._image_size)
             self._renderers[simulator] = renderer
-        return self._renderers[simulator].view(simulator.mujoco_data, camera)
+        return self._renderers[simulator].view(simulator.mujoco_data, camera)[0]
 
 
 def _modality(sensor: str, image_size: int, instruction_size: int) -> Modality:

@@ -34,13 +34,13 @@ def _close_all():
 
 
 class Renderer:
-    """Renders one model from one camera, the moving bodies apart from the fixed world.
+    """Renders one model, whole or the moving bodies apart from the fixed world.
 
     Several renderers may live in one process; one renderer belongs to one thread.
 
     Args:
         model: the model to draw. Its ``vis`` settings are changed, its physics is not.
-        camera: name of a camera of the model.
+        camera: name of the camera of ``body`` and ``backdrop``.
         size: height and width of the pictures, pixels.
         round_parts: facets around a capsule; 12 draw the same silhouette at 64 pixels as 28 do.
 
@@ -54,34 +54,44 @@ class Renderer:
         names = [model.camera(i).name for i in range(model.ncam)]
         if camera not in names:
             raise ValueError(f"unknown camera {camera!r}; this model has {', '.join(names)}")
-        quality = model.vis.quality
-        quality.offsamples = 0
-        quality.shadowsize = 0
-        quality.numslices = round_parts
-        quality.numstacks = max(2, round_parts // 2)
-        quality.numquads = 1
-        model.vis.global_.offwidth = model.vis.global_.offheight = size
-
+        self.size = size
+        self._own, self._round_parts = camera, round_parts
         self._gl = _GLContext(size, size)
-        self._gl.make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        self._context = None
         # After the first context, so that this runs before the backend's own clean-up at exit.
         if not _open_renderers:
             atexit.register(_close_all)
         _open_renderers.add(self)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
-
-        self.size = size
-        self._model = model
-        self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._option = mujoco.MjvOption()
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
-        self._camera.fixedcamid = names.index(camera)
         self._rect = mujoco.MjrRect(0, 0, size, size)
         self._rgb = np.empty((size, size, 3), np.uint8)
         self._depth = np.empty((size, size), np.float32)
+        self.load(model)
+
+    def load(self, model: mujoco.MjModel) -> None:
+        """Draws another model from now on.
+
+        It should have the same cameras. What OpenGL has compiled stays, so that this is faster than
+        another renderer.
+        """
+        quality = model.vis.quality
+        quality.offsamples = 0
+        quality.shadowsize = 0
+        quality.numslices = self._round_parts
+        quality.numstacks = max(2, self._round_parts // 2)
+        quality.numquads = 1
+        model.vis.global_.offwidth = model.vis.global_.offheight = self.size
+
+        self._free_context()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
+
+        self._model = model
+        self._ids = {model.camera(i).name: i for i in range(model.ncam)}
+        self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._near = np.float32(model.vis.map.znear * model.stat.extent)
         self._near_by_far = np.float32(model.vis.map.znear / model.vis.map.zfar)
         for flag in ("SHADOW", "REFLECTION", "HAZE", "SKYBOX"):
@@ -95,25 +105,32 @@ class Renderer:
             pixels that show the body, [N] int; and the distance of each along the camera's axis,
             [N] float32, metres.
         """
-        self._draw(data, mujoco.mjtCatBit.mjCAT_DYNAMIC, sky=False)
+        self._draw(data, mujoco.mjtCatBit.mjCAT_DYNAMIC, sky=False, camera=self._own)
         # The depth buffer is reversed, 0 is infinitely far; rows come bottom first.
         depth = self._depth[::-1].ravel()
         pixels = np.flatnonzero(depth != 0)  # a quarter of the time of flatnonzero(depth)
-        metres = self._near / (self._near_by_far + depth[pixels] * (1 - self._near_by_far))
-        return self._rgb[::-1], pixels, metres
+        return self._rgb[::-1], pixels, self._metres(depth[pixels])
 
     def backdrop(self, data: mujoco.MjData) -> np.ndarray:
         """Draws everything that cannot move: floor and sky, [H, W, 3] uint8."""
-        self._draw(data, mujoco.mjtCatBit.mjCAT_STATIC, sky=True)
+        self._draw(data, mujoco.mjtCatBit.mjCAT_STATIC, sky=True, camera=self._own)
         return self._rgb[::-1].copy()
+
+    def view(self, data: mujoco.MjData, camera: str) -> tuple[np.ndarray, np.ndarray]:
+        """Draws everything from any camera of the model, on black.
+
+        Returns:
+            rgb [H, W, 3] uint8, the first row the top of the picture, and the distance along the
+            camera's axis [H, W] float32, metres; the farthest that is drawn where nothing is.
+        """
+        self._draw(data, mujoco.mjtCatBit.mjCAT_ALL, sky=False, camera=camera)
+        return self._rgb[::-1].copy(), self._metres(self._depth[::-1])
 
     def close(self) -> None:
         """Frees the OpenGL context; more calls do nothing."""
         if self._gl is None:
             return
-        # Freeing what belongs to a context needs that context, not the last one used.
-        self._gl.make_current()
-        self._context.free()
+        self._free_context()
         self._gl.free()
         self._gl = None
         _open_renderers.discard(self)
@@ -122,9 +139,19 @@ class Renderer:
         if hasattr(self, "_context"):
             self.close()
 
-    def _draw(self, data, category, sky):
+    def _free_context(self):
+        # What belongs to a context is made and freed in that context, not in the last one used.
+        self._gl.make_current()
+        if self._context is not None:
+            self._context.free()
+
+    def _metres(self, nearness):
+        return self._near / (self._near_by_far + nearness * (1 - self._near_by_far))
+
+    def _draw(self, data, category, *, sky, camera):
         if self._gl is None:
             raise RuntimeError("this renderer is closed")
+        self._camera.fixedcamid = self._ids[camera]
         for flag in (mujoco.mjtRndFlag.mjRND_SKYBOX, mujoco.mjtRndFlag.mjRND_HAZE):
             self._scene.flags[flag] = sky
         self._gl.make_current()

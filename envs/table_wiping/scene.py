@@ -90,15 +90,6 @@ class SceneRenderer(Renderer):
         self._option.geomgroup[[_BOTH, _FULL if full else _CHEAP]] = 1
         self._option.sitegroup[:] = 0
         self._option.flags[mujoco.mjtVisFlag.mjVIS_CONVEXHULL] = not full
-        self._ids = {name: model.camera(name).id for name in (WORKSPACE, ROBOT)}
-
-    def view(self, data: mujoco.MjData, camera: str) -> tuple[np.ndarray, np.ndarray]:
-        """rgb [H, W, 3] uint8 and distance along the camera's axis [H, W] float32, metres."""
-        self._camera.fixedcamid = self._ids[camera]
-        self._draw(data, mujoco.mjtCatBit.mjCAT_ALL, sky=False)
-        nearness = self._depth[::-1]
-        metres = self._near / (self._near_by_far + nearness * (1 - self._near_by_far))
-        return self._rgb[::-1].copy(), metres
 
     def upload(self, texture: int) -> None:
         """Takes over what was written into ``tex_data`` of one texture."""

@@ -25,6 +25,8 @@ def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row
         return wiping_rows(config, repeats)
     if config.task.startswith("libero"):
         return libero_rows(config, repeats)
+    if config.task.startswith("metaworld"):
+        return metaworld_rows(config, repeats)
     from envs.natural_mujoco.tasks import TASKS
     from envs.rendering.renderer import Renderer, mujoco
 
@@ -115,7 +117,7 @@ def wiping_rows(config: Config, repeats: int) -> list[Row]:
         original.reset()
 
     worlds = environment, physics, original
-    rows = simulator_rows(worlds, lambda: original.sim, reset, "robosuite's", repeats)
+    rows = simulator_rows(worlds, lambda: _current(original.sim), reset, "robosuite's", repeats)
     original.close()
     return rows
 
@@ -145,20 +147,69 @@ def libero_rows(config: Config, repeats: int) -> list[Row]:
         original.reset()
 
     worlds = environment, physics, original
-    rows = simulator_rows(worlds, lambda: original.env.sim, reset, "LIBERO's", repeats)
+    rows = simulator_rows(worlds, lambda: _current(original.env.sim), reset, "LIBERO's", repeats)
     original.close()
     return rows
 
 
+def _current(simulation) -> None:
+    # robosuite draws in whatever context is current: the environment's cheap one, if let.
+    simulation._render_context_offscreen.gl_ctx.make_current()
+
+
+class _Drawn:
+    """MetaWorld's task with both pictures by MuJoCo's own renderer, as its models ask for them."""
+
+    def __init__(self, task: str, horizon: int, size: int):
+        from envs.metaworld.simulator import MetaworldSimulator
+
+        import mujoco  # isort: skip  (once the environment has chosen its backend)
+
+        self.simulator = MetaworldSimulator(task, horizon)
+        self.renderer = mujoco.Renderer(self.simulator.model, size, size)
+
+    def step(self, action):
+        """Takes one control step and draws."""
+        from envs.metaworld.scene import CORNER, WRIST
+
+        self.simulator.step(action)
+        for camera in (CORNER, WRIST):
+            self.renderer.update_scene(self.simulator.data, camera)
+            self.renderer.render()
+
+
+def metaworld_rows(config: Config, repeats: int) -> list[Row]:
+    """A task of MetaWorld, of a group the first; as ``simulator_rows``."""
+    from envs.metaworld.catalogue import tasks_of
+    from envs.metaworld.simulator import MetaworldSimulator
+    from envs.metaworld.tasks import HORIZON
+
+    task = tasks_of(config.task)[0]
+    settings = {"image_size": config.image_size, "action_repeat": 1, **config.env}
+    environment = envs.make(f"metaworld/{task}", **settings)
+    physics = MetaworldSimulator(task, HORIZON)
+    original = _Drawn(task, HORIZON, config.image_size)
+
+    def reset():
+        environment.reset(0)
+        for simulator in (physics, original.simulator):
+            simulator.reset_to(np.random.SeedSequence(0))
+
+    worlds = environment, physics, original
+    rows = simulator_rows(worlds, lambda: None, reset, "MetaWorld's", repeats)
+    original.renderer.close()
+    return rows
+
+
 def simulator_rows(
-    worlds: tuple[Any, Any, Any], simulation, reset, whose: str, repeats: int, steps: int = 20
+    worlds: tuple[Any, Any, Any], begin, reset, whose: str, repeats: int, steps: int = 20
 ) -> list[Row]:
     """One control step with both pictures against its physics and against default rendering.
 
     Args:
         worlds: the environment, which is closed, its physics alone, and the original with its
             rendering; each has ``step``.
-        simulation: gives robosuite's simulation of the original, which a reset may replace.
+        begin: called before the steps of a run.
         reset: begins an episode in each.
         whose: the original, for the table.
         repeats: runs of each.
@@ -168,8 +219,7 @@ def simulator_rows(
     actions = np.random.default_rng(0).uniform(-1, 1, (steps, environment.action_size))
 
     def run(world):
-        # robosuite draws in whatever context is current: the environment's cheap one, if let.
-        simulation()._render_context_offscreen.gl_ctx.make_current()
+        begin()
         for action in actions:
             world.step(action)
 

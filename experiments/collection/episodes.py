@@ -17,6 +17,9 @@ from mummi.training.stop import Stop
 DEMONSTRATION = 2
 """Second entry of every seed here; training seeds have 0 there, evaluation seeds 1."""
 
+GYM = 2
+"""robomimic's number for environments that are not robosuite's."""
+
 
 def settings(config: Config) -> dict[str, Any]:
     """Settings of the environments, which a file of demonstrations tells."""

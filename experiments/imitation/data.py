@@ -205,7 +205,7 @@ def opened(path: str, reading: Reading, config: Config) -> DataSet:
     """The data; an instruction among their sensors is embedded as the task does it."""
 
     def embed(sentences):
-        from envs.libero.instruction import embed
+        from envs.instruction import embed
 
         return embed(sentences, encoder=config.env.get("encoder", "minilm"))
 

@@ -6,6 +6,7 @@ import pytest
 import envs
 from envs.episodes import Episodes
 from tests.support.libero_here import needs_libero
+from tests.support.metaworld_here import needs_metaworld
 
 TASKS = {
     "dummy": {"missing": "high"},
@@ -14,10 +15,15 @@ TASKS = {
     "cup_catch": {"background": "none"},
     "table_wiping": {"sensors": ("workspace_rgb", "robot_depth", "proprio", "force")},
     "libero_goal/2": {"sensors": ("agentview_rgb", "proprio")},
+    "metaworld/hammer": {"sensors": ("wrist_rgb", "corner_depth", "proprio")},
 }
+EXTRAS = {"libero": needs_libero, "metaworld": needs_metaworld}
 every_task = pytest.mark.parametrize(
     "task",
-    [pytest.param(t, marks=needs_libero) if t.startswith("libero") else t for t in TASKS],
+    [
+        pytest.param(task, marks=[m for name, m in EXTRAS.items() if task.startswith(name)])
+        for task in TASKS
+    ],
 )
 
 

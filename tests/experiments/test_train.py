@@ -47,9 +47,9 @@ def message(capsys, *arguments: str) -> str:
     return " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-TASKS = [name for name in tasks() if not name.startswith("libero")]
-# Others differ from one of these in their reward or in what a toy's sensors show. Table Wiping and
-# LIBERO have such tests of their own.
+TASKS = [name for name in tasks() if not name.startswith(("libero", "metaworld"))]
+# Others differ from one of these in their reward or in what a toy's sensors show. Table Wiping,
+# LIBERO and MetaWorld have such tests of their own.
 BODIES = ("dummy", "walker_walk", "toy_x_y")
 MORE = [
     pytest.param(task, "mummi", marks=pytest.mark.slow) for task in ("finger_spin", "cup_catch")

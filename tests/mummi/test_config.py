@@ -59,6 +59,7 @@ SENSORS = {
     "walker_walk": "rgb depth touch",
     "table_wiping": TABLE,
     "libero_goal": "agentview_rgb wrist_rgb instruction proprio",
+    "metaworld": "corner_rgb wrist_rgb corner_depth wrist_depth proprio instruction",
     "toy_laser_camera": "laser camera",
     "toy_x_y": "x y",
     "dummy": "image depth vector embedding",

@@ -110,7 +110,7 @@ def test_evaluation_and_training_start_from_different_official_states():
 
 
 def test_a_suite_goes_through_its_tasks_in_order_and_names_each():
-    from envs.libero.instruction import embed
+    from envs.instruction import embed
     from envs.libero.simulator import suite_tasks
 
     environment = make("libero_goal", seed=2, training=False)
@@ -167,7 +167,7 @@ def test_fewer_faces_change_neither_physics_nor_much_of_the_picture():
         for _ in range(12):
             simulator.step(FORWARD)
         renderer = LiberoRenderer(simulator.mujoco_model, 128)
-        views = [renderer.view(simulator.mujoco_data, name) for name in (AGENTVIEW, WRIST)]
+        views = [renderer.view(simulator.mujoco_data, name)[0] for name in (AGENTVIEW, WRIST)]
         pictures.append(np.stack(views).astype(int))
         states.append(simulator.state)
         faces.append(simulator.mujoco_model.mesh_facenum.sum())

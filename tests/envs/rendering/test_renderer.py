@@ -79,6 +79,39 @@ def test_renderers_in_one_process_do_not_disturb_each_other(scene):
     np.testing.assert_array_equal(small.body(data)[0], before)
 
 
+SECOND = """    <camera name="above" pos="0 0 3"/>
+"""
+
+
+def test_a_view_of_any_camera_is_everything_and_leaves_the_own_camera_alone(scene):
+    model = mujoco.MjModel.from_xml_string(SCENE.replace("    <camera", SECOND + "    <camera"))
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    renderer, alone = Renderer(model, "front", 32), Renderer(scene[0], "front", 32)
+    expected = [part.copy() for part in alone.body(scene[1])]
+    rgb, metres = renderer.view(data, "above")
+    # The top of the box in the middle, and the floor beside it.
+    assert metres[16, 16] == pytest.approx(3 - 0.7, abs=1e-2) and rgb[16, 16, 0] > 100
+    assert metres[30, 2] == pytest.approx(3, abs=1e-2) and rgb[30, 2, 2] > 100
+    for found, wanted in zip(renderer.body(data), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_another_model_is_drawn_as_by_a_renderer_of_its_own(scene):
+    other = mujoco.MjModel.from_xml_string(SCENE.replace("1 0 0 1", "1 1 1 1").replace(".1", ".2"))
+    data = mujoco.MjData(other)
+    mujoco.mj_forward(other, data)
+    renderer = Renderer(scene[0], "front", 32)
+    before = renderer.view(*scene[1:], "front")[0]
+    renderer.load(other)
+    found, expected = (r.view(data, "front") for r in (renderer, Renderer(other, "front", 32)))
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(found[0], before)
+    renderer.load(scene[0])
+    np.testing.assert_array_equal(renderer.view(scene[1], "front")[0], before)
+
+
 def test_a_closed_renderer_says_so(scene):
     renderer = Renderer(scene[0], "front", 16)
     renderer.close()

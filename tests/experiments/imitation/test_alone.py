@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from envs.libero import instruction
+from envs import instruction
 from experiments.imitation import alone
 from experiments.imitation.data import load_held_out
 from mummi.config import NO_SIMULATOR

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from envs.libero import instruction
-from envs.libero.instruction import Clip, embed
+from envs import instruction
+from envs.instruction import Clip, embed
 from tests.support.libero_here import needs_encoder
 
 pytestmark = needs_encoder

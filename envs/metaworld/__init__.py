@@ -1,0 +1,1 @@
+"""MetaWorld's fifty tasks of a Sawyer arm."""
