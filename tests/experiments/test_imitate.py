@@ -360,7 +360,7 @@ def test_data_of_another_action_size_is_said(data, trained, tmp_path, capsys):
     with DemonstrationWriter(path, sensors, 3, {}) as writer:
         writer.append(imitated.demonstration(0)._replace(actions=actions))
     with pytest.raises(SystemExit):
-        imitate.main(imitated.flags(tmp_path / "new", path, "bc"))
+        imitate.main(imitated.flags(tmp_path / "new", path, "bc", "--held-out", "0"))
     assert "action size 3" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
