@@ -387,7 +387,7 @@ def test_data_of_another_action_size_is_said(data, trained, tmp_path, capsys):
         for number in range(2):
             writer.append(imitated.demonstration(number)._replace(actions=actions))
     with pytest.raises(SystemExit):
-        imitate.main(imitated.flags(tmp_path / "new", path, "bc"))
+        imitate.main(imitated.flags(tmp_path / "new", path, "bc", "--held-out", "0"))
     assert "action size 3" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 

@@ -33,7 +33,10 @@ def pilots():
     available = {m.name: np.ones(5, bool) for m in SENSORS}
     views = [View(drawn(5, i), available, a, a[:, 0], a) for i, a in enumerate(actions)]
     trajectories, made = latents.encode(views), {}
-    for name, settings in (("bc", {"updates": 1, "units": 8, "layers": 1}), ("knn", {})):
+    for name, settings in (
+        ("bc", {"windows": 8, "batch": 8, "units": 8, "layers": 1}),
+        ("knn", {}),
+    ):
         kind = HEADS[name]
         config = type(kind.default())(**settings)
         head = kind.build(config, latents.sizes)
