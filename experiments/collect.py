@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -15,7 +15,7 @@ from envs.failures.script import load_script
 from envs.processes.parallel import ParallelEnvironments
 from experiments.collection import successes
 from experiments.collection.bar import Bar
-from experiments.collection.episodes import DEMONSTRATION, GYM, record, settings
+from experiments.collection.episodes import DEMONSTRATION, GYM, settings
 from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
 from mummi.config import Config
@@ -47,6 +47,10 @@ class Arguments:
             of MetaWorld in HDF5 a folder, which gets a file for each task.
         policy: expert (the task's own, which knows the true state), random, or the folder of a
             run of experiments.train or experiments.imitate.
+        label: policy records the actions of what acts; expert those that the task's expert answers
+            in the states to which the policy leads (DAgger), of LIBERO and MetaWorld whether an
+            episode succeeds or not. The expert of LIBERO goes through phases and may answer by one
+            that the policy has left.
         missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
             high, published_medium, published_high, or a YAML file. The file tells at which steps
             each delivered. The expert, who knows the true state, acts as before.
@@ -64,6 +68,7 @@ class Arguments:
 
     out: str
     policy: str = "expert"
+    label: Literal["policy", "expert"] = "policy"
     missing: str = "none"
     episodes: int = 50
     noise: float = 0.0
@@ -80,11 +85,12 @@ class Arguments:
 
     @property
     def disturbance(self) -> dict[str, Any]:
-        """What a file says of the noise and of sensors that failed."""
+        """What a file says of the noise, the label and of sensors that failed."""
         held = {"noise_steps": self.noise_steps} if self.noise_steps > 1 else {}
         script = load_script(self.missing)
         failing = {"missing": script.to_dict()} if script.rules else {}
-        return {"noise": self.noise} | held | failing
+        labelled = {"label": self.label} if self.label != "policy" else {}
+        return {"noise": self.noise} | held | failing | labelled
 
 
 def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
@@ -110,6 +116,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
         if not getattr(own, name) >= least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} is {getattr(own, name)}; it must be at least {least}")
+    if own.policy == own.label:
+        raise ValueError("--label expert is what --policy expert records; name another policy")
     config = parse_config(rest)
     find_writer(own.format)
     if own.format != "lerobot" and own.stored:
@@ -138,8 +146,7 @@ def collect(arguments: Arguments, config: Config) -> None:
             episodes = range(start, min(start + config.envs, arguments.episodes))
             random = [np.random.default_rng([config.seed, DEMONSTRATION, e]) for e in episodes]
             with environments(config, episodes, arguments.missing) as pool:
-                noise = (arguments.noise, arguments.noise_steps)
-                made = record(pool, policy.actor(pool, random), random, *noise, stop, bar.step)
+                made = policy.record(pool, random, arguments, stop, bar.step)
             for episode, demonstration in zip(episodes, made, strict=False):
                 if episode == len(writer):
                     writer.append(demonstration)
@@ -171,7 +178,7 @@ def task_sensors(
     """
     with environments(config, [0]) as one:
         policy.actor(one, [])
-        if arguments.policy == "expert":
+        if "expert" in (arguments.policy, arguments.label):
             one.expert_action()  # refused for a task without an expert
         return one.modalities, one.action_size
 

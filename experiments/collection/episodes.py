@@ -105,6 +105,7 @@ def record(
     noise_steps: int,
     stop: Stop,
     report: Callable[[], None],
+    label: Act | None = None,
 ) -> list[Demonstration]:
     """Plays one whole episode of each of K environments.
 
@@ -118,6 +119,7 @@ def record(
         noise_steps: steps that each draw of it lasts.
         stop: where its ``requested`` is true, the episodes are abandoned.
         report: called at every step.
+        label: tells what is wanted at each step in place of what acts (DAgger; Ross et al., 2011).
 
     Returns:
         K demonstrations, none when it was stopped.
@@ -133,12 +135,14 @@ def record(
             return []
         available = usable(environments.modalities, batch.values, batch.available)
         batch = dataclasses.replace(batch, available=available)
-        states, actions = environments.physics_state(), act(batch, range(len(episodes)))
+        rows = range(len(episodes))
+        states, actions = environments.physics_state(), act(batch, rows)
+        wanted = label(batch, rows) if label else actions
         if step % noise_steps == 0:
             draws = [r.standard_normal(environments.action_size) for r in random]
             disturbance = noise * np.array(draws)
         executed = np.clip(actions + disturbance, -1, 1)
         for episode in episodes:
-            episode.act(batch, actions, executed, states)
+            episode.act(batch, wanted, executed, states)
         batch = environments.step(executed)
         report()

@@ -1,19 +1,23 @@
 """What acts while demonstrations are recorded."""
 
 import pathlib
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
 from envs.processes.parallel import ParallelEnvironments
+from experiments.collection.episodes import record
 from experiments.evaluation.actors import Act, AgentActor, expert_actor
 from mummi.agent import Agent
 from mummi.config import Config
+from mummi.imitation.demonstrations import Demonstration
 from mummi.imitation.pilot import load_pilot
 from mummi.imitation.record import is_imitation
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.record import Run
 from mummi.runs.record import load as load_run
+from mummi.training.stop import Stop
 
 
 class Policy:
@@ -74,3 +78,20 @@ class Policy:
                     f"{given}: give the --preset, --image-size, --action-repeat and --env it had"
                 )
         return AgentActor(self._agent, self._parameters, len(environments), self._seed)
+
+    def record(
+        self,
+        environments: ParallelEnvironments,
+        random: Sequence[np.random.Generator],
+        arguments,
+        stop: Stop,
+        report: Callable[[], None],
+    ) -> list[Demonstration]:
+        """One episode of each environment, with the noise and the label that ``arguments`` name.
+
+        As of ``experiments.collection.episodes.record``.
+        """
+        noise = (arguments.noise, arguments.noise_steps)
+        label = expert_actor(environments) if arguments.label == "expert" else None
+        act = self.actor(environments, random)
+        return record(environments, act, random, *noise, stop, report, label)

@@ -8,7 +8,7 @@ import numpy as np
 
 import envs
 from envs.processes.parallel import ParallelEnvironments
-from experiments.collection.episodes import DEMONSTRATION, record, settings
+from experiments.collection.episodes import DEMONSTRATION, settings
 from experiments.collection.policy import Policy
 from mummi.config import Config
 from mummi.imitation.demonstrations import (
@@ -101,11 +101,12 @@ def collect(arguments, config: Config, targets: Iterable[Target]) -> None:
 
         def attempt(pool: ParallelEnvironments, seed: Sequence[int]) -> list[Demonstration]:
             random = [np.random.default_rng(seed)]
-            noise = (arguments.noise, arguments.noise_steps)
-            return record(pool, policy.actor(pool, random), random, *noise, stop, lambda: None)
+            return policy.record(pool, random, arguments, stop, lambda: None)
 
         def play(target: Target, number: int) -> list[Demonstration]:
-            return succeed(target, number, env_args, attempt, arguments.missing)
+            # What an expert answers is worth most where the policy fails.
+            failures_too = arguments.label == "expert"
+            return succeed(target, number, env_args, attempt, arguments.missing, failures_too)
 
         place = into_dataset if arguments.format == "lerobot" else into_files
         place(arguments, config, targets, env_args, play, stop)
@@ -210,10 +211,12 @@ def succeed(
     env_args: Mapping[str, Any],
     attempt: Attempt,
     missing: str = "none",
+    failures_too: bool = False,
 ) -> list[Demonstration]:
     """Attempts demonstration ``number`` until it succeeds; none when it was stopped.
 
-    ``missing`` is the script of failing sensors.
+    ``missing`` is the script of failing sensors. With ``failures_too`` the first attempt is taken
+    as it is.
 
     Raises:
         RuntimeError: no attempt succeeds.
@@ -223,7 +226,7 @@ def succeed(
         seed = env_args["seed"], DEMONSTRATION, number, count
         with ParallelEnvironments(target.task, [seed], **env_args["env_kwargs"], **start) as pool:
             made = attempt(pool, seed)
-        if not made or made[0].attributes["success"]:
+        if not made or made[0].attributes["success"] or failures_too:
             tried = {"attempts": count + 1}
             return [one._replace(attributes=one.attributes | tried) for one in made]
     raise RuntimeError(

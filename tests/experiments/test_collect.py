@@ -111,6 +111,21 @@ def test_with_noise_the_experts_own_action_is_recorded(tmp_path):
     np.testing.assert_array_equal(view.wanted, made[0].actions)
 
 
+def test_the_expert_answers_where_another_policy_leads(tmp_path, capsys):
+    flags = [*DUMMY, "--policy", "random", "--noise", "0.1", "--episodes", "2", "--out"]
+    main([*flags, str(tmp_path / "own.hdf5")])
+    main([*flags, str(tmp_path / "told.hdf5"), "--label", "expert"])
+    for own, told in zip(*(load(tmp_path / f"{n}.hdf5") for n in ("own", "told")), strict=True):
+        np.testing.assert_array_equal(told.actions, np.ones_like(told.actions))
+        np.testing.assert_array_equal(told.executed, own.executed)
+        for name, values in own.values.items():
+            np.testing.assert_array_equal(told.values[name], values)
+    said = message(capsys, *flags, str(tmp_path / "told.hdf5"))
+    assert "env_args['label'] = 'expert', not None" in said
+    out = ("--out", str(tmp_path / "x.hdf5"), "--label", "expert")
+    assert "--label expert is what --policy expert records" in message(capsys, *DUMMY, *out)
+
+
 def test_what_fails_while_it_is_recorded_is_missing_in_the_file_and_the_expert_acts_as_before(
     tmp_path, capsys
 ):

@@ -123,6 +123,21 @@ def test_only_successes_are_recorded(tmp_path, capsys, monkeypatch):
     assert not path.exists()
 
 
+def test_what_an_expert_answers_is_recorded_of_failures_too(tmp_path):
+    path = tmp_path / "answers.hdf5"
+    flags = [*SIZES, "--task", "metaworld/sweep", "--policy", "random", "--env.horizon", "3"]
+    flags += ["--env.sensors", "proprio", "--episodes", "2", "--label", "expert"]
+    main([*flags, "--out", str(path)])
+    with open_data(path) as data:
+        assert [demo.attributes["success"] for demo in data] == [0, 0]
+        assert [demo.attributes["attempts"] for demo in data] == [1, 1]
+        one = data[0]
+    assert not np.allclose(one.actions, one.executed)
+    environment = envs.make("metaworld/sweep", image_size=16, sensors=("proprio",))
+    assert one.actions.shape == (3, environment.action_size)
+    environment.close()
+
+
 def test_what_cannot_be_done_is_refused(tmp_path, capsys):
     flags = [*SIZES, "--out", str(tmp_path / "group.hdf5")]
     assert "one file a task" in message(capsys, *flags, "--task", "metaworld_hard")
