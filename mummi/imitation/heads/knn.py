@@ -36,8 +36,8 @@ class KNNConfig:
             nearest step on, until the robot diverges from it).
         neighbours: k of weighted; of a step that was shown several times, with other sensors
             failing, the nearest copy alone is one.
-        temperature: the distances of weighted are divided by it; 1 is the distance at which
-            everything differs by a standard deviation.
+        temperature: the distances of weighted are divided by it, in median distances between
+            successive steps of a demonstration.
         divergence: follow searches again when the distance to the followed step exceeds this many
             times the distance at which it was found, or the median distance between successive
             steps of a demonstration where that is larger.
@@ -168,7 +168,8 @@ class NearestNeighbours:
 
     def _weighted(self, query: Blocks) -> Float[np.ndarray, "B A"]:
         near, distance = self._nearest(query, self.config.neighbours)
-        weight = scipy.special.softmax(-distance / self.config.temperature, axis=1)
+        unit = self.config.temperature * (self._arrays["spacing"].item() or 1.0)
+        weight = scipy.special.softmax(-distance / unit, axis=1)
         return np.einsum("bk,bka->ba", weight, self._arrays["action"][near]).astype(np.float32)
 
     def _search(self, carry: Following, query: Blocks, is_first) -> Following:

@@ -46,6 +46,20 @@ def slow_scale(part, mask):
     return x.mean(0), np.maximum(std, FLOOR * np.sqrt(np.mean(std**2)))
 
 
+def row(arrays, n):
+    return [x[n] for x in arrays]
+
+
+def slow_distance(a, seen_a, b, seen_b, scales):
+    """Eq. 13 between two steps, a block at a time."""
+    terms = [
+        np.mean(((x - y) / std) ** 2)
+        for x, y, one, other, (_, std) in zip(a, b, seen_a, seen_b, scales, strict=True)
+        if one and other
+    ]
+    return np.sqrt(np.mean(terms))
+
+
 @pytest.mark.parametrize("k", [1, 3, 100])
 def test_weighted_neighbours_are_those_of_a_slow_loop(k):
     rows = with_copies(demonstrations())
@@ -57,29 +71,28 @@ def test_weighted_neighbours_are_those_of_a_slow_loop(k):
     scales = [slow_scale(part, mask) for part, mask in zip(parts, masks, strict=True)]
     names = [(t.action.tobytes(), i) for t in rows for i in range(len(t.action))]
     action = np.concatenate([t.action for t in rows])
+    moved = [
+        slow_distance(*(row(x, n + m) for m in (0, 1) for x in (parts, masks)), scales)
+        for n in range(len(action) - 1)
+        if n % 5 < 4
+    ]
     asked = demonstrations(4, 1, seed=1)
     queries = [t.percept for t in asked]
     queries[1].available["far"][:] = False
     for query in queries:
         given, _ = head.act(head.reset(1), query, np.ones(1, bool), KEY)
         own, there = blocks(query)
-        distances = []
-        for n in range(len(action)):
-            terms = [
-                np.mean(((part[n] - x[0]) / std) ** 2)
-                for part, mask, x, seen, (_, std) in zip(
-                    parts, masks, own, there, scales, strict=True
-                )
-                if mask[n] and seen[0]
-            ]
-            distances.append(np.sqrt(np.mean(terms)))
+        distances = [
+            slow_distance(row(parts, n), row(masks, n), row(own, 0), row(there, 0), scales)
+            for n in range(len(action))
+        ]
         near, taken = [], set()
         for n in np.argsort(distances, kind="stable"):
             if names[n] not in taken and len(near) < k:
                 near.append(n)
                 taken.add(names[n])
         assert len(near) == min(k, 30)
-        weights = [np.exp(-distances[n] / 0.7) for n in near]
+        weights = [np.exp(-distances[n] / (0.7 * np.median(moved))) for n in near]
         expected = sum(w * action[n] for w, n in zip(weights, near, strict=True)) / sum(weights)
         np.testing.assert_allclose(given[0], expected, atol=1e-5)
 
