@@ -106,6 +106,15 @@ def check_sensors(sensors: Sequence[str], known: Sequence[str]) -> None:
         )
 
 
+def check_background(background: str, task: str, own: str) -> None:
+    """Raises a ValueError for a background other than that of a task which shows its ``own``."""
+    if background not in ("none", "natural"):
+        raise ValueError(
+            f"background is {background!r}; {task} shows {own}, and takes only 'none' (or "
+            "'natural', the same here)"
+        )
+
+
 def checked_action(action: np.ndarray, size: int) -> np.ndarray:
     """The action, float64 [size], clipped to [-1, 1].
 

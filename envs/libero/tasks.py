@@ -6,7 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
+from envs.base import (
+    TimeStep,
+    check_action_repeat,
+    check_background,
+    check_sensors,
+    checked_action,
+)
 from envs.episodes import Episodes
 from envs.instruction import embed
 from envs.libero.expert import LiberoExpert
@@ -108,11 +114,7 @@ class Libero:
         initial_state: int | None = None,
         unseen: tuple[str, ...] = (),
     ):
-        if background not in ("none", "natural"):
-            raise ValueError(
-                f"background is {background!r}; {task} shows its own walls and floor and takes "
-                "only 'none' (or 'natural', the same here)"
-            )
+        check_background(background, task, "its own walls and floor")
         suite, _, index = task.partition("/")
         self._settle, usual = timing(suite)
         horizon = usual if horizon is None else horizon

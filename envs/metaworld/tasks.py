@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
+from envs.base import (
+    TimeStep,
+    check_action_repeat,
+    check_background,
+    check_sensors,
+    checked_action,
+)
 from envs.episodes import Episodes
 from envs.instruction import embed
 
@@ -86,11 +92,7 @@ class Metaworld:
         encoder: str = "minilm",
         unseen: tuple[str, ...] = (),
     ):
-        if background not in ("none", "natural"):
-            raise ValueError(
-                f"background is {background!r}; {task} shows its own floor and table and takes "
-                "only 'none' (or 'natural', the same here)"
-            )
+        check_background(background, task, "its own floor and table")
         self._tasks = tasks_of(task)
         if sensors is None:
             told = ("instruction",) if len(self._tasks) > 1 else ()

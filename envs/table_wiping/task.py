@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.base import TimeStep, check_action_repeat, check_sensors, checked_action
+from envs.base import (
+    TimeStep,
+    check_action_repeat,
+    check_background,
+    check_sensors,
+    checked_action,
+)
 from envs.episodes import Episodes
 from envs.table_wiping.expert import WipingExpert, WipingState
 from envs.table_wiping.randomisation import DEFAULT, Randomisation, Randomiser
@@ -84,11 +90,9 @@ class TableWiping:
         randomisation: bool = True,
         ranges: Randomisation = DEFAULT,
     ):
-        if background not in ("none", "natural"):
-            raise ValueError(
-                f"background is {background!r}; {task} shows its own walls and floor, varied by "
-                "domain randomisation, and takes only 'none' (or 'natural', the same here)"
-            )
+        check_background(
+            background, task, "its own walls and floor, varied by domain randomisation"
+        )
         check_action_repeat(action_repeat, horizon)
         check_sensors(sensors, SENSORS)
         self.action_repeat = action_repeat

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mummi.imitation import record, scaling
+from mummi.imitation import record
 from mummi.imitation.demonstrations import INSTRUCTION, Demonstration, Reading, open_data
+from mummi.imitation.metrics import varying
 from mummi.imitation.record import Imitation, Split
 
 HELD_OUT = 5
@@ -81,11 +82,10 @@ def draw(told: Mapping[str, str | None], share: float, seed: int) -> tuple[str, 
 def measured(split: Split, demonstrations: Sequence[Demonstration], rate: float | None) -> Split:
     """The split with the numbers of the actions that are learned from, in the data's units."""
     actions = np.concatenate([d.actions for d in demonstrations]).astype(np.float64)
-    std = actions.std(0)
     return dataclasses.replace(
         split,
         mean=tuple(actions.mean(0).tolist()),
-        std=tuple(np.where(std < scaling.CONSTANT, 0.0, std).tolist()),
+        std=tuple(np.sqrt(varying(actions)).tolist()),
         rate=None if rate is None else float(rate),
     )
 

@@ -15,11 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mummi.imitation.chunks.imle import charbonnier
+from mummi.imitation.scaling import CONSTANT
 
 SWITCH = 0.2
 """Distance beyond which two chunks are two ways."""
-CONSTANT = 1e-6
-"""Standard deviation below which an action never varies."""
 
 
 class Latency(NamedTuple):

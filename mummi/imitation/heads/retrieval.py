@@ -37,7 +37,8 @@ class RetrievalHeadConfig:
         select: which demonstration is played: policy (the one that it ranks first), prediction (of
             the best candidates the one whose label is nearest to what the fusion head predicts),
             attention (that to which it attends most), or random (drawn among those of the same
-            instruction, the control of align, for which no policy and no head are trained).
+            instruction, the control of align). Of policy no fusion head is trained, of random
+            neither policy nor head.
         label: what demonstrations are compared by, in reward and fusion head: path (of the hand,
             at 32 points of the demonstration's own length), events (where the hand was when the
             gripper closed and when it opened), or actions (those that were wanted, padded with
@@ -175,6 +176,9 @@ class RetrievalHead:
         changes: dict = {"seed": seed}
         if config.select == "random":
             changes["prediction"] = StageConfig(ranking="distance", selection="hard")
+        elif config.select == "policy" and config.play == "selected":
+            # What is played is the first of the ranking: no head is asked.
+            changes["prediction"] = dataclasses.replace(settings.prediction, selection="hard")
         self.retrieval = Retrieval(dataclasses.replace(settings, **changes)).fit(
             **self._query(embeddings, available, moment),
             labels=self._labels(trajectories, wanted),

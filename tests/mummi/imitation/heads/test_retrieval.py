@@ -113,14 +113,19 @@ def test_what_is_selected(task):
     rows = demonstrations(12, steps=3)
     rows = rows if task == "regression" else [t for t in rows for _ in range(2)]
     library = RetrievalConfig(task=task, impute=False, validation=0.0, prediction=SOFT)
-    config = RetrievalHeadConfig(retrieval=library)
+    config = RetrievalHeadConfig(retrieval=library, select="attention")
     trained = fitted(RetrievalHead, config, rows).arrays()
+    # The policy's own choice needs no fusion head, and is the same without one.
+    ranking = dataclasses.replace(config, select="policy")
+    alone = fitted(RetrievalHead, ranking, rows).arrays()
+    assert not [name for name in alone if "prediction/params/head" in name]
+    assert [name for name in trained if "prediction/params/head" in name]
     queries = demonstrations(20, steps=1, seed=1)
     seen = jax.tree.map(lambda *x: np.concatenate(x), *(t.percept for t in queries))
     played = {}
     for select in ("policy", "prediction", "attention"):
         head = RetrievalHead(dataclasses.replace(config, select=select), SIZES)
-        head.restore(trained)
+        head.restore(alone if select == "policy" else trained)
         played[select], _ = head.act(head.reset(20), seen, np.ones(20, bool), KEY)
     found = head.retrieval.retrieve(seen.embeddings)
     first = np.stack([t.action[0] for t in rows])
