@@ -234,3 +234,15 @@ def test_what_the_package_needs_is_pinned():
     for extra in setup["options.extras_require"].values():
         needed |= requirement_names(extra)
     assert needed <= pinned, f"in setup.cfg only: {sorted(needed - pinned)}"
+
+
+def test_every_command_is_installed_under_a_name_of_its_own():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    names = {
+        path.stem
+        for path in (ROOT / "experiments").glob("*.py")
+        if "\ndef main(" in path.read_text()
+    }
+    entries = setup["options.entry_points"]["console_scripts"].split("\n")[1:]
+    assert set(entries) == {f"mummi-{n.replace('_', '-')} = experiments.{n}:main" for n in names}
