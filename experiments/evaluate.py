@@ -22,6 +22,7 @@ from experiments.evaluation.trained import Trained
 from experiments.evaluation.trust import measured
 from experiments.evaluation.video import FRAMES_PER_SECOND
 from experiments.imitation import held_out
+from mummi import pretrained
 from mummi.config import NO_SIMULATOR, check_seed
 from mummi.runs import record as run
 from mummi.runs.logger import write_video
@@ -40,6 +41,7 @@ class Arguments:
 
     Attributes:
         logdir: folder of the run.
+        pretrained: in place of --logdir, the name of an agent that comes with the package.
         missing: sensor dropout scripts, one row each: none, medium, high, published_medium,
             published_high, faults, or YAML files; by default none medium high, on LIBERO none.
         drop: sensors removed entirely, one row each; rgb+depth removes both in one row. By default
@@ -62,10 +64,11 @@ class Arguments:
         seed: evaluation seed; by default the run's.
         envs: environments that run in parallel.
         keep: play only the episodes that a row's file lacks.
-        out: folder of what is written; by default the run's.
+        out: folder of what is written; by default the run's, or runs/pretrained/NAME.
     """
 
-    logdir: str
+    logdir: str = ""
+    pretrained: str = ""
     missing: tuple[str, ...] | None = None
     drop: tuple[str, ...] | None = None
     drop_missing: tuple[str, ...] = ("none",)
@@ -270,10 +273,29 @@ def evaluate_held_out(arguments: Arguments) -> None:
     held_out.evaluate(pathlib.Path(arguments.logdir), **settings)
 
 
+def located(arguments: Arguments) -> Arguments:
+    """The arguments with the folders that they mean.
+
+    Raises:
+        ValueError: neither a run nor a pretrained agent is named, or both, or an unknown one.
+    """
+    if bool(arguments.logdir) == bool(arguments.pretrained):
+        raise ValueError(
+            "give the folder of a run, --logdir RUN, or an agent that comes with the package, "
+            f"--pretrained NAME ({', '.join(pretrained.names()) or 'none comes with this version'})"
+        )
+    if not arguments.pretrained:
+        return arguments
+    logdir = pretrained.folder(pretrained.PREFIX + arguments.pretrained)
+    out = arguments.out or f"runs/pretrained/{arguments.pretrained}"
+    return dataclasses.replace(arguments, logdir=str(logdir), pretrained="", out=out)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parses the command line and evaluates."""
     with explain():
         parsed = tyro.cli(Arguments, prog="python -m experiments.evaluate", args=arguments)
+        parsed = located(parsed)
         simulated = run.load(parsed.logdir).config.task != NO_SIMULATOR
         (evaluate if simulated else evaluate_held_out)(parsed)
 

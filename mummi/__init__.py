@@ -5,7 +5,8 @@ def load_policy(logdir, *, seed: int = 0, trust: bool = False):
     """The trained agent or action head of a run, ready for somebody's own loop.
 
     Args:
-        logdir: folder of a run of ``experiments.train`` or ``experiments.imitate``.
+        logdir: folder of a run of ``experiments.train`` or ``experiments.imitate``, or
+            ``pretrained:NAME``, one of ``mummi.pretrained.names()``.
         seed: seed of what is drawn when acting.
         trust: leave out sensors that lie, by the thresholds that ``experiments.evaluate --trust
             on`` has measured for its last checkpoint.
@@ -16,13 +17,16 @@ def load_policy(logdir, *, seed: int = 0, trust: bool = False):
 
     Raises:
         FileNotFoundError: there is no run, or it has no checkpoint yet, or no thresholds.
-        ValueError: trust in a run whose sensors nothing can be held against.
+        ValueError: trust in a run whose sensors nothing can be held against, or no pretrained agent
+            of that name.
     """
     # The environments' workers import this package for Modality alone, without JAX.
     from mummi.imitation.pilot import load_pilot
     from mummi.imitation.record import is_imitation
     from mummi.policy import Policy
+    from mummi.pretrained import folder
 
+    logdir = folder(logdir)
     if is_imitation(logdir):
         pilot, step = load_pilot(logdir, trust=trust)
         return Policy(pilot, None, seed, step)

@@ -1,6 +1,5 @@
 """A trained agent to deploy: one robot, without its environment."""
 
-import pathlib
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
@@ -12,8 +11,8 @@ from jaxtyping import Array
 from mummi.agent import Agent, Parameters
 from mummi.modality import Modality, is_finite
 from mummi.model.trust import Thresholds
-from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.names import closest
+from mummi.runs.parameters import load as load_parameters
 from mummi.runs.record import load
 from mummi.runs.thresholds import load as load_thresholds
 
@@ -82,12 +81,10 @@ class Policy:
         """
         run = load(logdir)
         agent = Agent(run.config, run.modalities, run.action_size)
-        checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
-        state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
+        parameters, step = load_parameters(logdir, agent)
         if trust:
-            found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
-            agent = agent.trusting(found)
-        return cls(agent, state.average, seed, meta["step"])
+            agent = agent.trusting(load_thresholds(logdir, step, run.modalities, Thresholds))
+        return cls(agent, parameters, seed, step)
 
     def another(self) -> "Policy":
         """A policy for another robot, with a past of its own.

@@ -30,7 +30,7 @@ def imports(path: pathlib.Path) -> set[str]:
 
 ROOMS = {
     # mummi knows no simulator.
-    "mummi": "mummi.agent mummi.policy mummi.training mummi.imitation",
+    "mummi": "mummi.agent mummi.policy mummi.pretrained mummi.training mummi.imitation",
     "mummi.runs.names": "",
     "mummi.modality": "mummi.runs.names",
     "mummi.config": "",
@@ -40,6 +40,7 @@ ROOMS = {
     "mummi.runs": "mummi.modality mummi.config mummi.runs.names",
     "mummi.data": "mummi.modality mummi.runs",
     "mummi.agent": "mummi.modality mummi.config mummi.model mummi.control mummi.runs",
+    "mummi.pretrained": "mummi.runs.names",
     "mummi.policy": "mummi.modality mummi.model mummi.runs mummi.runs.names mummi.agent",
     "mummi.training": "mummi.modality mummi.config mummi.data mummi.runs mummi.agent",
     "mummi.imitation": "mummi.modality mummi.config mummi.presets mummi.model mummi.data "

@@ -3,7 +3,6 @@
 import pathlib
 from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 
 from envs.processes.parallel import ParallelEnvironments
@@ -14,7 +13,7 @@ from mummi.config import Config
 from mummi.imitation.demonstrations import Demonstration
 from mummi.imitation.pilot import load_pilot
 from mummi.imitation.record import is_imitation
-from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.parameters import load as load_parameters
 from mummi.runs.record import Run
 from mummi.runs.record import load as load_run
 from mummi.training.stop import Stop
@@ -51,10 +50,7 @@ class Policy:
             (self._agent, step), self._parameters = load_pilot(name), None
         else:
             self._agent = Agent(run.config, run.modalities, run.action_size)
-            checkpointer = Checkpointer(pathlib.Path(name) / "checkpoints")
-            state, meta = checkpointer.restore(jax.eval_shape(self._agent.init, 0))
-            self._parameters = state.average
-            step = meta["step"]
+            self._parameters, step = load_parameters(name, self._agent)
         self.label = f"{name} at step {step}"
 
     def actor(self, environments: ParallelEnvironments, random) -> Act:

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import jax
 from rich.console import Console
 
 from mummi.agent import Agent
@@ -13,7 +12,7 @@ from mummi.imitation.pilot import load_pilot
 from mummi.model.trust import Judge, Thresholds
 from mummi.model.world_model import WorldModel
 from mummi.policy import Acting
-from mummi.runs.checkpoint import Checkpointer
+from mummi.runs import parameters
 from mummi.runs.record import Run
 
 
@@ -44,8 +43,7 @@ class Trained:
             pilot, step = load_pilot(logdir)
             return cls(pilot, None, step, True)
         agent = Agent(record.config, record.modalities, record.action_size)
-        state, meta = Checkpointer(logdir / "checkpoints").restore(jax.eval_shape(agent.init, 0))
-        return cls(agent, state.average, meta["step"], False)
+        return cls(agent, *parameters.load(logdir, agent), False)
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:

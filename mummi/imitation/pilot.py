@@ -18,7 +18,7 @@ from mummi.imitation.record import load, load_instructions, load_split
 from mummi.imitation.scaling import Scaling
 from mummi.model.trust import Thresholds, Verdict
 from mummi.model.world_model import WorldModel
-from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.parameters import load as load_parameters
 from mummi.runs.record import load as load_run
 from mummi.runs.thresholds import load as load_thresholds
 
@@ -159,27 +159,26 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
             "goes on"
         )
     agent = Agent(run.config, run.modalities, run.action_size)
-    checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
-    state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
-    latents = Latents(agent, state.average.model)
+    parameters, step = load_parameters(logdir, agent)
+    latents = Latents(agent, parameters.model)
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
     head.restore(head_arrays(path))
     rate = load_split(logdir).rate if run.config.task == NO_SIMULATOR else None
     pilot = Pilot(latents, head, scaling.load(logdir), rate, load_instructions(logdir))
     if trust:
-        found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
-        pilot = pilot.trusting(found)
-    return pilot, meta["step"]
+        pilot = pilot.trusting(load_thresholds(logdir, step, run.modalities, Thresholds))
+    return pilot, step
 
 
 def head_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """What the file of a trained head holds.
+    """What the file of a trained head holds, numbers of half precision as float32.
 
     Raises:
         ValueError: the file is damaged.
     """
     try:
-        return load_episode(path)
+        found = load_episode(path)
+        return {n: x.astype(np.float32) if x.dtype == np.float16 else x for n, x in found.items()}
     except Exception as error:
         raise ValueError(
             f"{path} is damaged ({error}); remove it, and the same command of experiments.imitate "

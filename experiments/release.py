@@ -1,0 +1,129 @@
+"""Makes an agent that can be given away of a run: python -m experiments.release --logdir RUN."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import tyro
+
+from experiments.command_line import explain
+from mummi.agent import Agent
+from mummi.data.episode import save_episode
+from mummi.imitation import record as imitation
+from mummi.imitation.pilot import HEAD, head_arrays
+from mummi.imitation.scaling import FILE as SCALING
+from mummi.runs import parameters, thresholds
+from mummi.runs import record as run
+from mummi.runs.files import atomic
+
+CARD = "README.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Writes what acting and evaluating need of a run, in half precision, with a card.
+
+    The card has the scores of the run's evaluations, so evaluate it first; the thresholds of trust
+    come along where they were measured.
+
+    Attributes:
+        logdir: folder of the run.
+        out: folder of the agent; mummi/pretrained/NAME comes with the package.
+        command: that made the run, for the card.
+        commit: that made the run, for the card.
+        limits: what the agent cannot do, for the card.
+    """
+
+    logdir: str
+    out: str
+    command: str
+    commit: str
+    limits: str
+
+
+def release(arguments: Arguments) -> pathlib.Path:
+    """Writes the folder; returns it.
+
+    Raises:
+        ValueError: it is there already, or the run was not evaluated at its last checkpoint.
+        FileNotFoundError: there is no run or no checkpoint.
+    """
+    logdir, out = pathlib.Path(arguments.logdir), pathlib.Path(arguments.out)
+    record = run.load(logdir)
+    agent = Agent(record.config, record.modalities, record.action_size)
+    found, step = parameters.load(logdir, agent)
+    scores = evaluations(logdir, step)
+    if not scores:
+        raise ValueError(
+            f"{logdir} was not evaluated at step {step}; python -m experiments.evaluate "
+            f"--logdir {logdir} --random does it"
+        )
+    if out.exists():
+        raise ValueError(f"--out {str(out)!r} is there already; remove it, or name another folder")
+    out.mkdir(parents=True)
+    run.save(out, record)
+    parameters.save(out, found, step)
+    if imitation.is_imitation(logdir):
+        save_head(logdir, out)
+    judged = thresholds.path(logdir, step)
+    if judged.is_file():
+        thresholds.path(out, step).parent.mkdir()
+        shutil.copyfile(judged, thresholds.path(out, step))
+    with atomic(out / CARD) as temporary:
+        temporary.write_text(card(arguments, record, step, scores))
+    return out
+
+
+def evaluations(logdir: pathlib.Path, step: int) -> dict[str, dict]:
+    """What the run's evaluations of a checkpoint say, by condition."""
+    contents = {path.stem: json.loads(path.read_text()) for path in logdir.glob("eval/*.json")}
+    return {name: found for name, found in sorted(contents.items()) if found.get("step") == step}
+
+
+def save_head(logdir: pathlib.Path, out: pathlib.Path) -> None:
+    """Writes the action head in half precision, and copies how data are read and scaled."""
+    arrays = head_arrays(logdir / HEAD)
+    save_episode(out / HEAD, {name: parameters.halved(name, x) for name, x in arrays.items()})
+    for name in (imitation.FILE, imitation.SPLIT, imitation.INSTRUCTIONS, SCALING):
+        if (logdir / name).is_file():
+            shutil.copyfile(logdir / name, out / name)
+
+
+def card(arguments: Arguments, record: run.Run, step: int, scores: dict[str, dict]) -> str:
+    """The card, Markdown."""
+    config = record.config
+    made = f"{config.task} by {config.method}, preset {config.preset}, seed {config.seed}"
+    sensors = ", ".join(m.name for m in record.modalities)
+    seen = f"Background {config.background}, missing in training: {config.missing}."
+    lines = [
+        f"# {pathlib.Path(arguments.out).name}",
+        "",
+        f"{made}, step {step:,}; sensors {sensors}. {seen}",
+        f"Made at commit `{arguments.commit}` by",
+        "",
+        "```sh",
+        arguments.command,
+        "```",
+        "",
+        "| condition | missing | mean [95 %] | episodes |",
+        "|---|---|---|---|",
+    ]
+    for name, found in scores.items():
+        low, high = found["interval95"] or (float("nan"),) * 2
+        missing = f"{100 * found['missing']:.0f} %"
+        mean = f"{found['mean']:.4g} [{low:.4g}, {high:.4g}]"
+        lines.append(f"| {name} | {missing} | {mean} | {found['episodes']} |")
+    lines += ["", f"Limits: {arguments.limits}", ""]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line and writes the agent."""
+    with explain():
+        parsed = tyro.cli(Arguments, prog="python -m experiments.release", args=arguments)
+        print(f"released: {release(parsed)}")
+
+
+if __name__ == "__main__":
+    main()
