@@ -14,6 +14,7 @@ from experiments.report.cells import by_seed, describe, mean_cell, numbers_cell,
 from experiments.report.differences import difference_cells, difference_table
 from experiments.report.heads import heads_tables
 from experiments.report.libero import libero_tables
+from experiments.report.metaworld import metaworld_tables
 from experiments.report.scores import (
     NAMES,
     Pair,
@@ -48,14 +49,15 @@ class Arguments:
     Attributes:
         runs: folders that are runs or hold runs, at any depth.
         out: files to write, without ending: OUT.md, OUT.csv and OUT.tex; by default
-            docs/results/table1, table2, heads or libero_heads.
-        table: number of the paper's table, heads for the action heads of experiments.imitate, or
-            libero for their success on LIBERO with cameras missing.
+            docs/results/table1, table2, heads, libero_heads or metaworld_heads.
+        table: number of the paper's table, heads for the action heads of experiments.imitate,
+            rl4il for their success on LIBERO with cameras missing (RL4IL's Table 1), or mirror for
+            that on MetaWorld by difficulty (MIRROR's Table 2).
     """
 
     runs: tuple[str, ...]
     out: str = ""
-    table: Literal[1, 2, "heads", "libero"] = 1
+    table: Literal[1, 2, "heads", "rl4il", "mirror"] = 1
 
 
 def interquartile(scores: list[np.ndarray]) -> tuple[float, tuple[float, float] | None]:
@@ -232,8 +234,8 @@ def write(arguments: Arguments) -> str:
         ValueError: no evaluated run, or runs that cannot be compared.
         FileNotFoundError: a folder does not exist.
     """
-    runs = find(arguments.runs, heads=arguments.table in ("heads", "libero"))
-    if family := {2: WIPING, "libero": "libero"}.get(arguments.table):
+    runs = find(arguments.runs, heads=arguments.table not in (1, 2))
+    if family := {2: WIPING, "rl4il": "libero", "mirror": "metaworld"}.get(arguments.table):
         runs = [r for r in runs if r.config.task.startswith(family)]
         if not runs:
             raise ValueError(f"--table {arguments.table} is of {family}, and no run in --runs is")
@@ -244,7 +246,8 @@ def write(arguments: Arguments) -> str:
             f"{runs[0].folder}"
         )
     kind = comparable(evaluated)
-    kinds = {1: tables, 2: wiping_tables, "heads": heads_tables, "libero": libero_tables}
+    kinds = {1: tables, 2: wiping_tables, "heads": heads_tables}
+    kinds |= {"rl4il": libero_tables, "mirror": metaworld_tables}
     results = kinds[arguments.table](evaluated)
     results.append(compared(evaluated))
     flag = "" if arguments.table == 1 else f" --table {arguments.table}"
@@ -268,7 +271,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Parses the command line, writes and prints the tables."""
     with explain():
         parsed = tyro.cli(Arguments, prog="python -m experiments.tables", args=arguments)
-        names = {1: "table1", 2: "table2", "heads": "heads", "libero": "libero_heads"}
+        names = {1: "table1", 2: "table2", "heads": "heads"}
+        names |= {"rl4il": "libero_heads", "mirror": "metaworld_heads"}
         out = parsed.out or f"docs/results/{names[parsed.table]}"
         parsed = dataclasses.replace(parsed, out=out)
         print(write(parsed))

@@ -37,7 +37,7 @@ def made(tmp_path):
 @pytest.fixture
 def written(made, tmp_path):
     """Cells of each table by its name, and the lines of the CSV file."""
-    text = write(Arguments((str(made),), str(tmp_path / "out"), "libero"))
+    text = write(Arguments((str(made),), str(tmp_path / "out"), "rl4il"))
     assert (tmp_path / "out.md").read_text() == text
     tables = {}
     for part in text.split("\n## ")[1:]:
@@ -83,7 +83,7 @@ def test_how_heads_learned_stands_beside_their_success(made, tmp_path):
         }
         (folder / record.LEARNED).write_text(json.dumps(learned))
         (folder / record.HELD_OUT).write_text(json.dumps(errors))
-    text = write(Arguments((str(made),), str(tmp_path / "out"), "libero"))
+    text = write(Arguments((str(made),), str(tmp_path / "out"), "rl4il"))
     part = text.split("## Action heads: how they learned")[1].split("\n## ")[0]
     rows = [line[2:-2].split(" | ") for line in part.splitlines() if line[:1] == "|"]
     columns = ["success, %", "windows", "passes", "held-out error", "last action"]
@@ -92,7 +92,7 @@ def test_how_heads_learned_stands_beside_their_success(made, tmp_path):
     assert rows[2][3:] == ["2,000", "2.0", "0.600", "1.250"]
     (made / "bc-1" / record.HELD_OUT).write_text('{"rows": {}}')
     with pytest.raises(ValueError, match=r"bc-1.held_out\.json is damaged or from another version"):
-        write(Arguments((str(made),), str(tmp_path / "out"), "libero"))
+        write(Arguments((str(made),), str(tmp_path / "out"), "rl4il"))
 
 
 def test_success_task_by_task(written):
@@ -116,5 +116,5 @@ def test_published_numbers_stand_apart_in_italics(written, tmp_path):
 def test_runs_of_other_tasks_are_left_out_and_none_is_said(made, tmp_path, capsys):
     make_imitated(tmp_path / "walker", "bc")
     with pytest.raises(SystemExit):
-        main(["--runs", str(tmp_path / "walker"), "--table", "libero"])
-    assert "--table libero is of libero, and no run in --runs is" in capsys.readouterr().err
+        main(["--runs", str(tmp_path / "walker"), "--table", "rl4il"])
+    assert "--table rl4il is of libero, and no run in --runs is" in capsys.readouterr().err
