@@ -34,8 +34,9 @@ def at_the_end(jobs: Sequence[Job], script: str) -> Scores:
 
 
 def evaluations(job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """Processor minutes and return of each evaluation while a run trained."""
-    rows = read_metrics(pathlib.Path(job.logdir))
+    """Processor minutes and return of each evaluation while a run trained, if it began to."""
+    begun = pathlib.Path(job.logdir, "metrics.jsonl").is_file()
+    rows = read_metrics(pathlib.Path(job.logdir)) if begun else []
     points = [
         (row["cpu_seconds"] / 60, row["evaluation/return"])
         for row in rows
