@@ -1,42 +1,33 @@
 """Trains and evaluates a grid of runs: python -m experiments.sweep FILE.yaml, or --tasks …."""
 
-import contextlib
 import dataclasses
-import datetime
 import itertools
-import json
-import os
 import pathlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
 import tyro
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 import envs
 from envs.failures.script import load_script
+from experiments import imitate
 from experiments.command_line import explain, parse_config, require
 from experiments.evaluation.rollout import episode_numbers
 from experiments.sweeping.comparison import compared
 from experiments.sweeping.file import read
 from experiments.sweeping.jobs import Cluster, Job, Machine, Slurm, complete
+from experiments.sweeping.view import Row, View, report
+from mummi.config import Config
+from mummi.imitation.record import is_imitation
 from mummi.runs import record as run
-from mummi.training.progress import LINE_EVERY
 from mummi.training.stop import Stop
 
 POLL = 0.5
 """Seconds between two looks at the runs."""
-TAIL = 2**16
-"""Bytes at the end of a run's metrics that are read for its progress."""
-LAST_LINES = 8
-"""Lines of a failed run's log that the report shows."""
-STYLES = {"running": "cyan", "failed": "red", "waiting": "", "done": "green", "skipped": "dim"}
-"""States of a run, in the order of the view, and their styles."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +35,15 @@ class Arguments:
     """Trains and evaluates every combination of variants, tasks, methods and seeds.
 
     A YAML file as the first argument describes the grid; see experiments/sweeps. Flags change what
-    it says. Flags after -- go to experiments.train of every run. Each run is evaluated with
-    nothing, 37.5 % and 75 % of the data missing and with each of its sensors removed, beside the
-    random policy. The same command goes on where it stopped and skips runs that are complete. On
-    Linux, runs at a time share out the cores.
+    it says. Flags after -- go to experiments.train, or to --command, of every run. Each run is
+    evaluated with nothing, 37.5 % and 75 % of the data missing and with each of its sensors
+    removed, beside the random policy. The same command goes on where it stopped and skips runs that
+    are complete. On Linux, runs at a time share out the cores.
 
     Attributes:
+        command: train, or imitate, which learns from demonstrations.
+        world_model: of imitate the variant whose world model the others take, of the same task,
+            method and seed, when it is done; by default each trains its own.
         tasks: tasks of the grid.
         methods: methods of the grid.
         seeds: seeds of the grid.
@@ -65,6 +59,8 @@ class Arguments:
         slurm: what each job asks of Slurm.
     """
 
+    command: Literal["train", "imitate"] = "train"
+    world_model: str = ""
     tasks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("mummi",)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -78,43 +74,6 @@ class Arguments:
     slurm: Slurm = dataclasses.field(default_factory=Slurm)
 
 
-@dataclasses.dataclass
-class Row:
-    """One run in the view: its state, one of ``STYLES``, and what failed."""
-
-    job: Job
-    state: str
-    failure: str = ""
-
-    def cells(self) -> tuple[str, str, str, str, str]:
-        """Name, state, steps, last return and time left, as text."""
-        step, score, speed = progress(self.job.logdir)
-        left = ""
-        if self.state == "running" and step >= self.job.steps:
-            left = "evaluating" if self.job.episodes else ""
-        elif self.state == "running" and speed:
-            left = str(datetime.timedelta(seconds=round((self.job.steps - step) / speed)))
-        score = "" if score is None else f"{score:.1f}"
-        return self.job.name, self.state, f"{step}/{self.job.steps}", score, left
-
-
-def progress(logdir: str) -> tuple[int, float | None, float | None]:
-    """Environment steps, last return, and steps a second of a run, from the end of its metrics."""
-    path = pathlib.Path(logdir, "metrics.jsonl")
-    if not path.is_file():
-        return 0, None, None
-    with path.open("rb") as file:
-        start = max(0, file.seek(0, os.SEEK_END) - TAIL)
-        file.seek(start)
-        # The first line may be cut, the last may still be written.
-        lines = file.read().split(b"\n")[1 if start else 0 : -1]
-    last = {"step": 0}
-    for line in lines:
-        with contextlib.suppress(TypeError, ValueError):
-            last |= json.loads(line)
-    return last["step"], last.get("episode/return"), last.get("steps_per_second")
-
-
 def grid(
     arguments: Arguments,
     flags: Sequence[str] = (),
@@ -124,8 +83,8 @@ def grid(
 
     Args:
         arguments: of the sweep.
-        flags: further arguments of experiments.train, for every run.
-        variants: arguments of experiments.train before these, by the variant's name.
+        flags: further arguments of experiments.train, or imitate, for every run.
+        variants: arguments before these, by the variant's name.
 
     Raises:
         ValueError: what a run would refuse, or ``flags`` that set what the grid sets.
@@ -136,15 +95,20 @@ def grid(
         raise ValueError(f"--parallel {arguments.parallel} must be at least 1")
     if arguments.cluster == "none" and arguments.slurm != Slurm():
         raise ValueError("--slurm.* is for jobs of Slurm; add --cluster slurm")
-    for name in arguments.variants:
+    for name in (*arguments.variants, *filter(None, [arguments.world_model])):
         require("variant", name, variants)
+    imitates = arguments.command == "imitate"
+    if imitates and not (arguments.evaluate and str(arguments.episodes).isdigit()):
+        raise ValueError("experiments.imitate evaluates a count of episodes: give --episodes N")
+    if arguments.world_model and not imitates:
+        raise ValueError("--world-model is for --command imitate")
     chosen = {n: words for n, words in variants.items() if n in (arguments.variants or variants)}
     jobs = {}
     for seed, task, method, variant in itertools.product(
         arguments.seeds, arguments.tasks, arguments.methods, chosen
     ):
-        name = f"{envs.folder(task)}/{method}-{arguments.preset}-{seed}"
-        name = f"{variant}/{name}" if variant else name
+        place = f"{envs.folder(task)}/{method}-{arguments.preset}-{seed}"
+        name = f"{variant}/{place}" if variant else place
         cell = {
             "task": task,
             "method": method,
@@ -153,8 +117,12 @@ def grid(
             "logdir": str(pathlib.Path(arguments.logdir, name)),
         }
         words = [word for field, value in cell.items() for word in (f"--{field}", str(value))]
-        words = (*words, *chosen[variant], *flags)
-        config = parse_config(list(words))
+        words, source = (*words, *chosen[variant], *flags), ""
+        if imitates:
+            words = (*words, "--random", "--evaluate-episodes", str(arguments.episodes))
+        if arguments.world_model not in ("", variant):
+            source = str(pathlib.Path(arguments.logdir, arguments.world_model, place))
+        config = checked(words, source) if imitates else parse_config(list(words))
         for field, value in (cell | {"task": envs.canonical(task)}).items():
             if getattr(config, field) != value:
                 raise ValueError(
@@ -162,11 +130,15 @@ def grid(
                     "give it before --, or in a file beside its settings"
                 )
         load_script(config.missing)
-        run.check_folder(config.logdir, config)
+        if not imitates:
+            run.check_folder(config.logdir, config)
         log = str(pathlib.Path(arguments.logdir, "logs", f"{name}.log"))
         episodes = str(arguments.episodes) if arguments.evaluate else ""
-        asked = config.logdir, log, config.steps, episodes
-        jobs[name] = Job(name, words, *asked, config.task, method, seed, variant)
+        if source:
+            words = (*words, "--world-model", source)
+        asked = config.logdir, log, 0 if imitates else config.steps, episodes
+        cell = config.task, method, seed, variant
+        jobs[name] = Job(name, words, *asked, *cell, arguments.command, source)
     if not jobs:
         raise ValueError(
             "an empty grid: --tasks, --methods and --seeds need a name each, or give a YAML file"
@@ -174,61 +146,20 @@ def grid(
     return list(jobs.values())
 
 
-class View:
-    """Shows the runs: a table on a terminal, lines now and then elsewhere."""
+def checked(words: Sequence[str], source: str) -> Config:
+    """The settings of a run of experiments.imitate, found to be possible.
 
-    def __init__(self, console: Console):
-        self._console = console
-        self._live = Live(console=console, transient=True, auto_refresh=False)
-        self._states: dict[str, str] = {}
-        self._line = time.monotonic()
+    Args:
+        words: its arguments, but for the world model that it takes.
+        source: folder of the run whose world model that is, which may still be to come.
 
-    def __enter__(self) -> "View":
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._live.stop()
-
-    def show(self, rows: Sequence[Row]) -> None:
-        """Redraws the table, those at work first; elsewhere prints what is new or due."""
-        if self._console.is_terminal:
-            order = sorted(rows, key=lambda row: list(STYLES).index(row.state))
-            self._live.update(table(order), refresh=True)
-            return
-        due = time.monotonic() - self._line > LINE_EVERY
-        for row in rows:
-            name, state, steps, score, left = row.cells()
-            if self._states.get(name) != state or (due and state == "running"):
-                parts = [f"{name}: {state}", f"step {steps}", score and f"return {score}", left]
-                print("  ".join(filter(None, parts)), flush=True)
-            self._states[name] = state
-        if due:
-            self._line = time.monotonic()
-
-
-def table(rows: Sequence[Row]) -> Table:
-    """The runs, one a line."""
-    over = sum(row.state in ("done", "skipped", "failed") for row in rows)
-    view = Table(title=f"{over} of {len(rows)} runs are over")
-    for column in ("run", "state", "step", "return", "left"):
-        view.add_column(column, justify="left" if column in ("run", "state") else "right")
-    for row in rows:
-        name, state, *numbers = row.cells()
-        view.add_row(name, f"[{STYLES[state]}]{state}" if STYLES[state] else state, *numbers)
-    return view
-
-
-def report(rows: Sequence[Row], console: Console) -> None:
-    """Prints all runs, and the last lines of those that failed."""
-    console.print(table(rows))
-    for row in rows:
-        if row.failure:
-            log = pathlib.Path(row.job.log)
-            lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-            print(f"\n{row.job.name} failed: {row.failure}\n{log} ends with:")
-            print("\n".join(f"    {line}" for line in lines[-LAST_LINES:]), flush=True)
+    Raises:
+        ValueError: what the run would refuse.
+    """
+    words = [*words, *(("--world-model", source) if source and is_imitation(source) else ())]
+    config, imitation, _ = imitate.parse(words)
+    imitate.check_folder(config, imitation)
+    return config
 
 
 def sweep(arguments: Arguments, flags: Sequence[str] = (), **variants) -> list[Row]:
@@ -241,6 +172,8 @@ def sweep(arguments: Arguments, flags: Sequence[str] = (), **variants) -> list[R
     jobs = grid(arguments, flags, **variants)
     rows = [Row(job, "skipped" if complete(job) else "waiting") for job in jobs]
     todo = [row for row in rows if row.state == "waiting"]
+    # Runs that take the world model of another come after all that train one.
+    waves = [r for r in todo if not r.job.source], [r for r in todo if r.job.source]
     if arguments.cluster == "none":
         backend = Machine(arguments.parallel or 1)
     else:
@@ -249,22 +182,31 @@ def sweep(arguments: Arguments, flags: Sequence[str] = (), **variants) -> list[R
     console = Console()
     with Stop() as stop:
         try:
-            handles = backend.submit([row.job for row in todo])
             with View(console) as view:
-                while not stop.requested:
-                    for row, handle in zip(todo, handles, strict=True):
-                        if row.state in ("waiting", "running"):
-                            follow(row, handle, backend)
-                    view.show(rows)
-                    if all(row.state not in ("waiting", "running") for row in rows):
-                        break
-                    time.sleep(POLL)
+                for wave in waves:
+                    if not stop.requested:
+                        attend(wave, backend, stop, lambda: view.show(rows))
         finally:
             backend.stop()
         if stop.requested:
             raise KeyboardInterrupt("stopped; the same command goes on from here")
     report(rows, console)
     return rows
+
+
+def attend(
+    rows: Sequence[Row], backend: Machine | Cluster, stop: Stop, show: Callable[[], None]
+) -> None:
+    """Starts runs and shows them until they are over or are to stop."""
+    handles = backend.submit([row.job for row in rows])
+    while not stop.requested:
+        for row, handle in zip(rows, handles, strict=True):
+            if row.state in ("waiting", "running"):
+                follow(row, handle, backend)
+        show()
+        if all(row.state not in ("waiting", "running") for row in rows):
+            break
+        time.sleep(POLL)
 
 
 def follow(row: Row, handle, backend: Machine | Cluster) -> None:

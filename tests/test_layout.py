@@ -79,7 +79,7 @@ ROOMS = {
 """Which rooms each room may import, itself aside. One that is the name of a package is its
 ``__init__.py``; what is not listed under ``experiments`` is a command."""
 
-COMMANDS = {"demo": "train evaluate plot", "imitate": "evaluate"}
+COMMANDS = {"demo": "train evaluate plot", "imitate": "evaluate", "sweep": "imitate"}
 """Commands that call other commands; the others import the rooms alone."""
 
 UNTURNED = {

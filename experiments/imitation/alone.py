@@ -6,7 +6,7 @@ from collections.abc import Set
 from experiments.imitation.data import Learned, all_of, chosen, opened, require_units, told_of
 from experiments.imitation.split import divide, instructions, measured
 from mummi.config import Config
-from mummi.imitation import scaling
+from mummi.imitation import decisions, scaling
 from mummi.imitation.demonstrations import INSTRUCTION, Reading, open_data
 from mummi.imitation.pictures import picture_sizes
 from mummi.imitation.record import Imitation
@@ -56,10 +56,11 @@ def load(imitation: Imitation, config: Config) -> Learned:
         with told_of(path):
             scaling.require_within(demonstrations, found, source)
     whole = dataclasses.replace(found, pictures=pictures)
-    for line in scaling.describe(whole):
+    with told_of(path):
+        split = measured(split, demonstrations, rate, imitation.two_valued)
+    for line in (*scaling.describe(whole), *decisions.describe(split.two_valued)):
         print(f"{path}: {line}")
     learned, unseen = ([found.demonstration(one) for one in d] for d in (demonstrations, unseen))
-    split = measured(split, demonstrations, rate)
     return Learned((modalities, action_size), learned, unseen, whole, split)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from experiments.imitation.split import divide, instructions, measured
 from mummi.config import Config
-from mummi.imitation import record, scaling
+from mummi.imitation import decisions, record, scaling
 from mummi.imitation.demonstrations import DataSet, Demonstration, Reading, open_with_instruction
 from mummi.imitation.depth import require_one_unit
 from mummi.imitation.record import Imitation, Split
@@ -60,8 +60,9 @@ def load(imitation: Imitation, config: Config, sensors: Sensors) -> Learned:
             [units.demonstration(one) for one in chosen(data, names)]
             for names in (split.trained, split.held_out)
         )
-        split = measured(split, demonstrations, data.attributes.get("rate"))
+        rate = data.attributes.get("rate")
     with told_of(imitation.data):
+        split = measured(split, demonstrations, rate, imitation.two_valued)
         named = dict(zip(split.trained, demonstrations, strict=True))
         found = scaling.find(named, sensors[0], reading.depth)
     require_unit(imitation.data, found, config)
@@ -72,6 +73,8 @@ def load(imitation: Imitation, config: Config, sensors: Sensors) -> Learned:
             scaling.require_within(demonstrations, found, source)
     for line in scaling.describe(found):
         print(f"{imitation.data}: {line}; task {config.task} cuts what is beyond [-1, 1]")
+    for line in decisions.describe(split.two_valued):
+        print(f"{imitation.data}: {line}")
     learned, unseen = ([found.demonstration(one) for one in d] for d in (demonstrations, unseen))
     return Learned(sensors, learned, unseen, found, split)
 

@@ -157,8 +157,9 @@ def predict(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """What the head would do at each step of what was recorded.
 
-    The latents follow the recorded sensors and actions, so that errors do not add up. A head that
-    makes chunks makes them as often as when it drives.
+    The latents follow the recorded sensors and actions, so that errors do not add up, and a
+    two-valued action is decided after what was recorded. A head that makes chunks makes them as
+    often as when it drives.
 
     Returns:
         Of each view its actions [T, A] in the units of the data, and how many steps ahead each was
@@ -166,12 +167,14 @@ def predict(
     """
     trajectories = pilot.encode(views)
     actions, ahead = drive(pilot.head, trajectories, jax.random.PRNGKey(seed))
-    actions = pilot.scaling.acted(np.clip(actions, -1, 1))
-    lengths = [len(view.actions) for view in views]
-    return tuple(
-        [row[:length] for row, length in zip(rows, lengths, strict=True)]
-        for rows in (actions, ahead)
-    )
+    ahead = [steps[: len(view.actions)] for steps, view in zip(ahead, views, strict=True)]
+    done = []
+    for row, view in zip(np.clip(actions, -1, 1), views, strict=True):
+        number = np.arange(len(view.actions))
+        before = view.actions[np.maximum(number - 1, 0)]
+        decided = pilot.decisions.decide(row[: len(number)], before, number == 0)
+        done.append(pilot.scaling.acted(decided))
+    return done, ahead
 
 
 def drive(

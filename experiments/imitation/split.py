@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mummi.imitation import record
+from mummi.imitation.decisions import two_valued
 from mummi.imitation.demonstrations import INSTRUCTION, Demonstration, Reading, open_data
 from mummi.imitation.metrics import varying
 from mummi.imitation.record import Imitation, Split
@@ -79,14 +80,30 @@ def draw(told: Mapping[str, str | None], share: float, seed: int) -> tuple[str, 
     return tuple(name for name in told if name in chosen)
 
 
-def measured(split: Split, demonstrations: Sequence[Demonstration], rate: float | None) -> Split:
-    """The split with the numbers of the actions that are learned from, in the data's units."""
+def measured(
+    split: Split,
+    demonstrations: Sequence[Demonstration],
+    rate: float | None,
+    chosen: Sequence[int] | None = None,
+) -> Split:
+    """The split with the numbers of the actions that are learned from, in the data's units.
+
+    Args:
+        split: which they are of.
+        demonstrations: that are learned from.
+        rate: of the data.
+        chosen: the actions that are two-valued; by default those that the data show to be.
+
+    Raises:
+        ValueError: an action is chosen that cannot be two-valued.
+    """
     actions = np.concatenate([d.actions for d in demonstrations]).astype(np.float64)
     return dataclasses.replace(
         split,
         mean=tuple(actions.mean(0).tolist()),
         std=tuple(np.sqrt(varying(actions)).tolist()),
         rate=None if rate is None else float(rate),
+        two_valued=two_valued(actions, chosen),
     )
 
 

@@ -16,9 +16,9 @@ from mummi.config import Config
 from mummi.data.episode import save_episode
 from mummi.imitation.cache import encode
 from mummi.imitation.demonstrations import Demonstration
-from mummi.imitation.heads.head import HEADS, Trajectory
+from mummi.imitation.heads.head import Trajectory
 from mummi.imitation.latents import Latents, View
-from mummi.imitation.pilot import HEAD
+from mummi.imitation.pilot import HEAD, build_head
 from mummi.imitation.record import Imitation, is_imitation, save_instructions
 from mummi.imitation.record import load as load_imitation
 from mummi.runs.checkpoint import Checkpointer
@@ -95,7 +95,7 @@ class Stages:
         """Trains the head on the world model's latents, saves it and notes how it went."""
         name, settings = self._imitation.head, self._imitation.settings
         latents = Latents(self._agent, state.average.model)
-        head = HEADS[name].build(settings, latents.sizes)
+        head = build_head(self._imitation, latents.sizes, self._data.split)
         trained, held_out = self._encoded(latents, self._views), []
         if self._held_out:
             held_out = self._encoded(latents, self._held_out)

@@ -34,8 +34,9 @@ def at_the_end(jobs: Sequence[Job], script: str) -> Scores:
 
 
 def evaluations(job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """Processor minutes and return of each evaluation while a run trained."""
-    rows = read_metrics(pathlib.Path(job.logdir))
+    """Processor minutes and return of each evaluation while a run trained, if it began to."""
+    begun = pathlib.Path(job.logdir, "metrics.jsonl").is_file()
+    rows = read_metrics(pathlib.Path(job.logdir)) if begun else []
     points = [
         (row["cpu_seconds"] / 60, row["evaluation/return"])
         for row in rows
@@ -123,10 +124,14 @@ def _cell(entry: Mapping[str, Any], name: str) -> str:
     returns, difference = entry["returns"][name], entry["less"][name]
     if not returns:
         return ""
-    text = f"{np.mean(list(returns.values())):.0f}"
+    mean = np.mean(list(returns.values()))
+    # Where success ends an episode with a reward of 1, returns are shares.
+    digits = 0 if abs(mean) >= 10 else 2
+    text = f"{mean:.{digits}f}"
     if difference and difference["mean"]:
-        text += f" ({difference['mean']:+.0f}"
+        text += f" ({difference['mean']:+.{digits}f}"
         if difference["interval95"]:
-            text += " \\[{:+.0f}, {:+.0f}]".format(*difference["interval95"])
+            low, high = difference["interval95"]
+            text += f" \\[{low:+.{digits}f}, {high:+.{digits}f}]"
         text += ")"
     return text

@@ -9,6 +9,8 @@ import yaml
 from mummi.runs.names import closest
 
 GRID = {
+    "command": "train or imitate",
+    "world_model": "the name of a variant",
     "tasks": "a list of names",
     "methods": "a list of names",
     "seeds": "a list of whole numbers",
@@ -24,8 +26,8 @@ class Sweep(NamedTuple):
 
     Attributes:
         grid: flags of the command, as fields of its arguments.
-        flags: arguments of experiments.train, by the name of the variant; one without a name where
-            the file has no variants.
+        flags: arguments of each run, by the name of the variant; one without a name where the file
+            has no variants.
     """
 
     grid: dict[str, Any]
@@ -35,10 +37,11 @@ class Sweep(NamedTuple):
 def read(path: str) -> Sweep:
     """Reads a description.
 
-    The file is a mapping: ``about``, a text that says what is asked; ``tasks``, ``methods``,
-    ``seeds``, ``preset`` and ``episodes`` as the command's flags; ``settings``, settings of
-    experiments.train by name, for all runs; and ``variants``, more of them by the name of the
-    variant. The first variant is what the others are compared with.
+    The file is a mapping: ``about``, a text that says what is asked; ``command``, ``world_model``,
+    ``tasks``, ``methods``, ``seeds``, ``preset`` and ``episodes`` as the command's flags;
+    ``settings``, settings of experiments.train, or of the command that it names, for all runs; and
+    ``variants``, more of them by the name of the variant. The first variant is what the others are
+    compared with.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -75,6 +78,8 @@ def _fits(key: str, value: Any) -> bool:
     if key in ("tasks", "methods", "seeds"):
         kind = int if key == "seeds" else str
         return isinstance(value, list) and bool(value) and all(type(x) is kind for x in value)
+    if key == "command":
+        return value in ("train", "imitate")
     return type(value) is str or (key == "episodes" and type(value) is int)
 
 

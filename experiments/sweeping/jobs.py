@@ -1,4 +1,4 @@
-"""The runs of a sweep: train, then evaluate; in processes here or as jobs of a cluster."""
+"""The runs of a sweep: train, then evaluate, or imitate; in processes or as jobs of a cluster."""
 
 import concurrent.futures
 import dataclasses
@@ -15,6 +15,9 @@ from envs.processes.process import ONE_THREAD
 from experiments.evaluation.conditions import conditions, usual
 from experiments.evaluation.rollout import episode_numbers
 from experiments.evaluation.saved import holds
+from mummi.imitation.heads.head import HEADS
+from mummi.imitation.pilot import HEAD
+from mummi.imitation.record import is_imitation, load
 from mummi.runs import record as run
 
 REQUEUES = 100
@@ -27,12 +30,14 @@ class Job:
 
     Attributes:
         name: TASK/METHOD-PRESET-SEED, after VARIANT/ where there are variants.
-        flags: arguments of experiments.train.
+        flags: arguments of its command.
         logdir: folder of the run.
         log: file that gets what the run's commands print.
-        steps: environment steps of the complete run.
+        steps: environment steps of the complete run; 0 of imitate, which makes none.
         episodes: ``--episodes`` of its evaluation; empty for no evaluation.
         task, method, seed, variant: its place in the grid; without a file ``variant`` is empty.
+        command: train, which experiments.evaluate follows, or imitate, which also evaluates.
+        source: folder of the run whose world model it takes; empty where it trains its own.
     """
 
     name: str
@@ -45,6 +50,8 @@ class Job:
     method: str
     seed: int
     variant: str = ""
+    command: Literal["train", "imitate"] = "train"
+    source: str = ""
 
 
 def last_checkpoint(logdir: str) -> int:
@@ -56,16 +63,21 @@ def last_checkpoint(logdir: str) -> int:
     return max((int(path.name) for path in folders if path.name.isdigit()), default=-1)
 
 
-def asked(record: run.Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def asked(record: run.Run, logdir: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """``missing`` and ``drop`` of a trained run: each level of missing data, and each of its
-    sensors removed."""
+    sensors removed. Of a head that reads none there is one row."""
+    if is_imitation(logdir) and HEADS[load(logdir).head].blind:
+        return ("none",), ()
     scripts, removals = usual(record)
     return scripts, removals or tuple(m.name for m in record.modalities if m.can_fail)
 
 
 def complete(job: Job) -> bool:
-    """Whether the run has its last checkpoint, and every row of its evaluation is of that one."""
+    """Whether the run has its last checkpoint, and its head if it is one of imitate, and every row
+    of its evaluation is of that one."""
     step = last_checkpoint(job.logdir)
+    if job.command == "imitate" and not pathlib.Path(job.logdir, HEAD).is_file():
+        return False
     return step >= job.steps and (not job.episodes or _evaluated(job, step))
 
 
@@ -80,12 +92,12 @@ def _evaluated(job: Job, step: int) -> bool:
     }
     return all(
         holds(pathlib.Path(job.logdir, "eval", f"{row.file}.json"), row.content(common), numbers)
-        for row in conditions(record, *asked(record), random=True)
+        for row in conditions(record, *asked(record, job.logdir), random=True)
     )
 
 
 class Work:
-    """Trains and evaluates runs by the ordinary commands, each in a process of its own.
+    """Does runs by the ordinary commands, each in a process of its own.
 
     Args:
         shared: other runs use the same accelerator, so none takes most of its memory.
@@ -98,11 +110,13 @@ class Work:
 
     def __call__(self, job: Job) -> str:
         """Does what the run lacks; returns what failed, or an empty string."""
+        if job.command == "imitate":
+            return self._run(job, "experiments.imitate", job.flags)
         failure = ""
         if last_checkpoint(job.logdir) < job.steps:
             failure = self._run(job, "experiments.train", job.flags)
         if job.episodes and not failure and not complete(job):
-            missing, drop = asked(run.load(job.logdir))
+            missing, drop = asked(run.load(job.logdir), job.logdir)
             flags = ("--logdir", job.logdir, "--episodes", job.episodes, "--random", "--keep")
             flags += ("--missing", *missing, "--drop", *drop)
             failure = self._run(job, "experiments.evaluate", flags)

@@ -1,5 +1,6 @@
 """A trained action head on a frozen world model, as an agent that only acts."""
 
+import copy
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,11 +12,13 @@ from jaxtyping import Array
 from mummi.agent import Agent
 from mummi.config import NO_SIMULATOR
 from mummi.data.episode import load_episode
-from mummi.imitation import scaling
-from mummi.imitation.heads.head import HEADS, Head, Trajectory
+from mummi.imitation import record
+from mummi.imitation.decisions import Decisions
+from mummi.imitation.heads.head import HEADS, Head, Sizes, Trajectory
 from mummi.imitation.latents import Followed, Latents, View
-from mummi.imitation.record import load, load_instructions, load_split
+from mummi.imitation.record import Imitation, Split, load_instructions, load_split
 from mummi.imitation.scaling import Scaling
+from mummi.imitation.scaling import load as load_scaling
 from mummi.model.trust import Thresholds, Verdict
 from mummi.model.world_model import WorldModel
 from mummi.runs.parameters import load as load_parameters
@@ -56,6 +59,7 @@ class Pilot:
         scaling: of the data that they learned from, in whose units values come and actions go.
         rate: of the data.
         instructions: vectors by the sentences of the data.
+        decisions: on two-valued actions.
 
     Attributes:
         modalities: the sensors, with their shapes in the data.
@@ -65,6 +69,7 @@ class Pilot:
         instructions: vectors [E] by the sentences of the data; empty where they are no sensor.
         head: the head.
         scaling: of the data.
+        decisions: on two-valued actions, as they are learned.
     """
 
     def __init__(
@@ -74,19 +79,21 @@ class Pilot:
         scaling: Scaling | None = None,
         rate: float | None = None,
         instructions: Mapping[str, np.ndarray] | None = None,
+        decisions: Decisions | None = None,
     ):
         self.scaling = scaling or Scaling()
         self.modalities = self.scaling.given(latents.sizes.modalities)
         self.action_size = latents.sizes.action
         self.limits = self.scaling.acted(np.array([[-1.0], [1.0]]) * np.ones(self.action_size))
         self.rate, self.instructions = rate, instructions or {}
-        self.head = head
+        self.head, self.decisions = head, decisions or Decisions()
         self._latents = latents
 
     def trusting(self, thresholds: Thresholds) -> "Pilot":
         """This pilot as one that leaves out sensors that lie; see ``Latents.trusting``."""
-        latents = self._latents.trusting(thresholds)
-        return Pilot(latents, self.head, self.scaling, self.rate, self.instructions)
+        pilot = copy.copy(self)
+        pilot._latents = self._latents.trusting(thresholds)
+        return pilot
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:
@@ -135,6 +142,7 @@ class Pilot:
         key = jax.random.fold_in(key, carry.count)
         action, head = self.head.act(carry.head, percept, is_first, key)
         action = np.clip(np.asarray(action, np.float32), -1, 1)
+        action = self.decisions.decide(action, carry.action, is_first)
         carry = Carry(followed, head, action, carry.count + 1)
         return self.scaling.acted(action), carry
 
@@ -151,7 +159,7 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
             no thresholds.
         ValueError: trust in a world model whose sensors nothing can be held against.
     """
-    imitation, run = load(logdir), load_run(logdir)
+    imitation, run = record.load(logdir), load_run(logdir)
     path = pathlib.Path(logdir) / HEAD
     if not path.is_file():
         raise FileNotFoundError(
@@ -160,14 +168,26 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
         )
     agent = Agent(run.config, run.modalities, run.action_size)
     parameters, step = load_parameters(logdir, agent)
-    latents = Latents(agent, parameters.model)
-    head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
+    latents, split = Latents(agent, parameters.model), load_split(logdir)
+    scale = load_scaling(logdir)
+    head = build_head(imitation, latents.sizes, split)
     head.restore(head_arrays(path))
-    rate = load_split(logdir).rate if run.config.task == NO_SIMULATOR else None
-    pilot = Pilot(latents, head, scaling.load(logdir), rate, load_instructions(logdir))
+    rate = split.rate if run.config.task == NO_SIMULATOR else None
+    decisions = Decisions.learned(split.two_valued, imitation.hysteresis, scale, run.action_size)
+    pilot = Pilot(latents, head, scale, rate, load_instructions(logdir), decisions)
     if trust:
         pilot = pilot.trusting(load_thresholds(logdir, step, run.modalities, Thresholds))
     return pilot, step
+
+
+def build_head(imitation: Imitation, sizes: Sizes, split: Split) -> Head:
+    """The head of an imitation run, untrained.
+
+    Raises:
+        ValueError: settings that do not fit the two-valued actions.
+    """
+    sizes = sizes._replace(two_valued=tuple(split.two_valued))
+    return HEADS[imitation.head].build(imitation.settings, sizes)
 
 
 def head_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

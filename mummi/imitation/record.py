@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import yaml
@@ -42,6 +41,11 @@ class Imitation:
             measured: a share of all of them, at least one and alike of each instruction, drawn by
             the seed, or the name of a mask of the file such as valid. 0.1 by default, or what
             --world-model has held out of the same data; with --task 0 holds out none.
+        two_valued: numbers of the actions, from 0, that take one of two values, as the command of a
+            gripper does, and are decided for one when acting; by default those that have no other
+            in the data. With nothing after it there are none.
+        hysteresis: a two-valued action changes where what the head gives is beyond the middle of
+            its values by more than this share of the way to the other; 0 takes the nearer one.
     """
 
     data: str
@@ -49,15 +53,19 @@ class Imitation:
     world_model: str = ""
     updates: int = 5_000
     copies: int = 4
-    settings: Any = None
+    settings: object = None
     reading: Reading = dataclasses.field(default_factory=Reading)
     held_out: float | str | None = None
+    two_valued: tuple[int, ...] | None = None
+    hysteresis: float = 0.2
 
     def __post_init__(self):
         if self.updates < 1 or self.copies < 1:
             raise ValueError(
                 f"--updates {self.updates} and --copies {self.copies} must be at least 1"
             )
+        if not 0 <= self.hysteresis < 1:
+            raise ValueError(f"--hysteresis {self.hysteresis} must be at least 0 and below 1")
         if isinstance(self.held_out, float) and not 0 <= self.held_out < 1:
             raise ValueError(
                 f"--held-out is {self.held_out}; a share is at least 0 and below 1, and a mask of "
@@ -75,6 +83,7 @@ class Split:
         mean: of each action of the former, in the units of the data.
         std: its standard deviation, 0 of one that never varies.
         rate: steps a second of the data; None where they do not tell.
+        two_valued: by the number of each two-valued action its values, in the units of the data.
     """
 
     trained: tuple[str, ...]
@@ -82,6 +91,7 @@ class Split:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     rate: float | None = None
+    two_valued: dict[int, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
 
 def save_split(logdir, split: Split) -> None:
@@ -172,8 +182,6 @@ def load(logdir) -> Imitation:
         content = yaml.safe_load(path.read_text())
         kind = type(HEADS[content["head"]].default())
         content["settings"] = from_dict(kind, content["settings"], "settings.")
-        if "reading" in content:
-            content["reading"] = from_dict(Reading, content["reading"], "reading.")
-        return Imitation(**content)
+        return from_dict(Imitation, content)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or from another version: {error}") from error

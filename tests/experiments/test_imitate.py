@@ -431,6 +431,35 @@ def test_actions_in_units_of_their_own_come_back_when_acting(tmp_path, capsys):
         imitated.run(logdir, path, "bc", *names, "--failed", "keep")
 
 
+def test_a_gripper_is_found_learned_and_decided(trained, tmp_path, capsys):
+    """The dummy's second action commands it here: 1 to close, 0 to open."""
+    path, sensors = tmp_path / "gripper.hdf5", load_run(trained).modalities
+    closed = (np.arange(imitated.STEPS) >= 6).astype(np.float32)
+    with DemonstrationWriter(path, sensors, 2, {}) as writer:
+        for number in range(4):
+            made = imitated.demonstration(number)
+            actions = np.stack([made.actions[:, 0], closed], 1)
+            writer.append(made._replace(actions=actions))
+    flags = ("--world-model", str(trained), "--head.likelihood", "mixture", "--head.modes", "2")
+    flags += ("--head.change-share", "0.5", "--hysteresis", "0.3")
+    logdir = imitated.run(tmp_path / "run", path, "bc", *flags)
+    assert "action 1 is two-valued, 0 or 1: what a head gives" in capsys.readouterr().out
+    assert record.load_split(logdir).two_valued == {1: (0.0, 1.0)}
+    pilot, policy = load_pilot(logdir)[0], mummi.load_policy(logdir)
+    assert (pilot.decisions.levels, pilot.decisions.hysteresis) == ({1: (0.0, 1.0)}, 0.3)
+    values, raw = imitated.demonstration(0).values, []
+    for step in range(imitated.STEPS):
+        raw.append(policy({name: value[step] for name, value in values.items()}))
+    assert set(np.array(raw)[:, 1]) <= {0, 1} and len(set(np.array(raw)[:, 0])) > 2
+    # On what was held out, errors of the gripper are counts of wrong decisions.
+    error = json.loads((logdir / record.HELD_OUT).read_text())["rows"]["none"]["by_dimension"][1]
+    assert error * imitated.STEPS == pytest.approx(round(error * imitated.STEPS), abs=1e-4)
+    # The same command goes on; with none two-valued it is another run.
+    assert imitated.run(logdir, path, "bc", *flags) == logdir
+    with pytest.raises(ValueError, match=r"two_valued = None, and this command asks for \(\)"):
+        imitated.run(logdir, path, "bc", *flags, "--two-valued")
+
+
 def test_training_keeps_out_of_an_imitation_run(trained, tmp_path):
     with pytest.raises(ValueError, match=r"holds a run of experiments\.imitate"):
         train.train(tiny.config(trained))

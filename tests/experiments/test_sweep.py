@@ -17,12 +17,16 @@ from rich.console import Console
 from experiments import sweep
 from experiments.command_line import parse_config
 from experiments.sweeping import jobs as sweep_jobs
+from experiments.sweeping import view
 from mummi.config import METHODS
 from mummi.data.replay import recorded_step
+from mummi.imitation.heads.head import HEADS
+from mummi.imitation.record import Imitation
+from mummi.imitation.record import save as save_imitation
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
 from mummi.training.start import lock
-from tests.support import tiny
+from tests.support import imitated, tiny
 
 ROWS = ("none", "medium", "high", "random-policy")
 SENSORS = ("image", "depth", "vector", "embedding")
@@ -325,22 +329,79 @@ def test_runs_at_a_time_keep_to_their_share(monkeypatch):
     assert sweep_jobs.cores() == before
 
 
+def heads(logdir) -> list[str]:
+    """Arguments of a sweep of two heads, of which mse takes the world model of bc."""
+    path = logdir / "heads.yaml"
+    path.write_text(
+        "{command: imitate, world_model: bc, tasks: [dummy], seeds: [0, 1], preset: debug, "
+        f"episodes: 1, settings: {{data: {logdir / 'data.hdf5'}, image_size: {imitated.SIZE}, "
+        "action_repeat: 1, background: none, copies: 1, batch_length: 6}, "
+        "variants: {mse: {head: mse}, bc: {head: bc, updates: 8}}}"
+    )
+    return [str(path), "--logdir", str(logdir)]
+
+
+def test_what_takes_a_world_model_comes_after_all_that_train_one(tmp_path, started):
+    status, said = command(*heads(tmp_path))
+    assert status == 0 and "4 of 4 runs are over" in said
+    names = [f"{head}/dummy/mummi-debug-{seed}" for head in ("bc", "mse") for seed in (0, 1)]
+    assert started == names
+
+
+def test_a_run_of_imitate_is_complete_with_its_head_and_evaluation(tmp_path, monkeypatch):
+    job = sweep_jobs.Job(
+        *("bc/dummy/mummi-debug-0", ("--head", "bc"), str(tmp_path), str(tmp_path / "log"), 0, "1"),
+        *("dummy", "mummi", 0, "bc", "imitate"),
+    )
+    evaluated, done = [], []
+    monkeypatch.setattr(sweep_jobs, "_evaluated", lambda *given: bool(evaluated))
+    monkeypatch.setattr(sweep_jobs.Work, "_run", lambda _, *rest: done.append(rest) or "")
+    (tmp_path / "checkpoints" / "8").mkdir(parents=True)
+    for step in (lambda: (tmp_path / "head.npz").touch(), lambda: evaluated.append(1)):
+        assert not sweep_jobs.complete(job)
+        step()
+    assert sweep_jobs.complete(job)
+    assert sweep_jobs.Work(shared=False)(job) == ""
+    assert done == [(job, "experiments.imitate", job.flags)]
+
+
+@pytest.mark.parametrize(("head", "rows"), [("bc", 3 + 4), ("replay", 1)])
+def test_a_head_is_asked_what_it_can_answer(tmp_path, head, rows):
+    config = imitated.untrained(tmp_path)
+    settings = HEADS[head].default()
+    save_imitation(tmp_path, Imitation("data", head=head, settings=settings))
+    scripts, dropped = sweep_jobs.asked(run.load(config.logdir), config.logdir)
+    assert len(scripts) + len(dropped) == rows
+
+
+@pytest.mark.slow
+def test_heads_are_swept_and_compared(tmp_path):
+    imitated.write(tmp_path / "data.hdf5")
+    status, said = command(*heads(tmp_path))
+    assert status == 0, said
+    assert "seed by seed" in said and "bc" in said
+    entries = json.loads((tmp_path / "comparison.json").read_text())["entries"]
+    assert [sorted(entry["returns"]["medium"]) for entry in entries] == [["0", "1"]] * 2
+    status, said = command(*heads(tmp_path))
+    assert status == 0 and said.count("skipped") >= 4
+
+
 def test_progress_is_read_from_the_end_of_the_metrics(tmp_path):
-    assert sweep.progress(str(tmp_path)) == (0, None, None)
+    assert view.progress(str(tmp_path)) == (0, None, None)
     with (tmp_path / "metrics.jsonl").open("w") as file:
         for step in range(0, 200_000, 100):
             name = "steps_per_second" if step % 300 else "episode/return"
             file.write(json.dumps({"step": step, "time": 0.5, name: step / 7}) + "\n")
         file.write("damaged\n3\n[7]\n")
         file.write('{"step": 999999, "ti')
-    assert (tmp_path / "metrics.jsonl").stat().st_size > sweep.TAIL
+    assert (tmp_path / "metrics.jsonl").stat().st_size > view.TAIL
     content = (tmp_path / "metrics.jsonl").read_text()
     rows = [json.loads(line) for line in content.splitlines() if line.endswith("}")]
     expected = [
         next(row[name] for row in reversed(rows) if name in row)
         for name in ("step", "episode/return", "steps_per_second")
     ]
-    assert list(sweep.progress(str(tmp_path))) == expected
+    assert list(view.progress(str(tmp_path))) == expected
 
 
 def test_the_terminal_shows_steps_return_and_time_left(tmp_path):
@@ -349,10 +410,10 @@ def test_the_terminal_shows_steps_return_and_time_left(tmp_path):
         (tmp_path / job.name).mkdir(parents=True)
         line = {"step": step, "episode/return": 12.34, "steps_per_second": 0.5}
         (tmp_path / job.name / "metrics.jsonl").write_text(json.dumps(line) + "\n")
-    rows = [sweep.Row(job, "running") for job in jobs[:2]] + [sweep.Row(jobs[2], "waiting")]
+    rows = [view.Row(job, "running") for job in jobs[:2]] + [view.Row(jobs[2], "waiting")]
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
-    with sweep.View(console) as view:
-        view.show(rows)
+    with view.View(console) as shown:
+        shown.show(rows)
     lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
     assert "│ dummy/mummi-debug-0 │ running │ 400/400 │ 12.3 │ evaluating │" in lines
     assert "│ dummy/mummi-debug-1 │ running │ 100/400 │ 12.3 │ 0:10:00 │" in lines

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mummi.imitation.settings import only
+from mummi.imitation.weights import require_share
 from mummi.presets import WINDOWS
 
 Objective = Literal["mse", "imle", "mirror", "diffusion", "flow", "beso"]
@@ -30,6 +31,9 @@ class ChunkConfig:
         features: random features of each attention head of the performer.
         unet_widths: channels of the U-Net's levels.
         image_width: channels of the first stage of the sensors' ResNet, whose paper has 64.
+        change_share: share of the windows that is drawn in proportion to how much the wanted action
+            changes over the T_a actions that are taken, each action that ever does having an equal
+            part; all others alike.
         windows: that training sees, batch after batch.
         batch: of them in an update.
         learning_rate: AdamW's, after the warm-up and before its cosine decay.
@@ -56,6 +60,7 @@ class ChunkConfig:
     features: int = only("backbone", "performer", default=128)
     unet_widths: tuple[int, ...] = only("backbone", "unet", default=(256, 512, 1024))
     image_width: int = only("context", "sensors", default=64)
+    change_share: float = 0.0
     windows: int = WINDOWS["paper"]
     batch: int = 128
     learning_rate: float = 1e-4
@@ -71,6 +76,7 @@ class ChunkConfig:
             least = 0 if field.name == "warmup" else 1
             if field.type is int and value < least:
                 raise ValueError(f"{field.name} {value} must be at least {least}")
+        require_share(self.change_share)
         if self.batch > self.windows:
             raise ValueError(f"batch {self.batch} must be at most windows {self.windows}")
         if self.execute > self.predict:

@@ -15,6 +15,7 @@ from mummi.imitation.chunks.generators import State
 from mummi.imitation.chunks.network import ChunkNetwork, Inputs, Scale
 from mummi.imitation.heads.head import Report, Trajectory
 from mummi.imitation.metrics import error_over_variance, varying
+from mummi.imitation.weights import change_weights, cumulative
 from mummi.runs import devices
 
 HELD_OUT = 256
@@ -141,6 +142,23 @@ def held_out_measure(
     return measure
 
 
+def drawn(
+    config: ChunkConfig,
+    actions: Float[np.ndarray, "N A"],
+    lengths: Sequence[int],
+    future: Int[np.ndarray, "N T"],
+) -> Float[np.ndarray, " N"] | None:
+    """``cumulative`` of the weights by which windows are drawn, None where all are alike.
+
+    That of a window is the mean over the T_a actions of its chunk that are taken.
+    """
+    if not config.change_share:
+        return None
+    episodes = np.split(actions, np.cumsum(lengths)[:-1])
+    weights = change_weights(episodes, config.change_share)
+    return cumulative(weights[future[:, : config.execute]].mean(1)).astype(np.float32)
+
+
 def train(
     network: ChunkNetwork,
     trajectories: Sequence[Trajectory],
@@ -162,7 +180,7 @@ def train(
     scales = network.fit_scales(inputs, actions)
     chunks = scales["action"].normalise(actions).astype(np.float32)
     rows = windows(lengths, c.observe, c.predict)
-    data = jax.device_put((inputs, chunks, *rows, scales))
+    data = jax.device_put((inputs, chunks, *rows, scales, drawn(c, actions, lengths, rows[1])))
     measure = held_out and held_out_measure(network, held_out, scales, varying(chunks))
     transformation = optimiser(c)
     key = jax.random.PRNGKey(seed)
@@ -178,9 +196,13 @@ def train(
         )
 
     def step(state, data):
-        inputs, chunks, history, future, scales = data
+        inputs, chunks, history, future, scales, ends = data
         of_rows, of_loss = jax.random.split(jax.random.fold_in(key, state.update + 1))
-        rows = jax.random.randint(of_rows, (c.batch,), 0, len(chunks))
+        if ends is None:
+            rows = jax.random.randint(of_rows, (c.batch,), 0, len(chunks))
+        else:
+            uniform = jax.random.uniform(of_rows, (c.batch,))
+            rows = jnp.searchsorted(ends, uniform, side="right")
         histories = jax.tree.map(lambda x: x[history[rows]], inputs)
 
         def loss(params):

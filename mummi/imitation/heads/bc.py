@@ -18,7 +18,10 @@ from mummi.imitation.heads.head import (
     Trajectory,
     no_report,
 )
+from mummi.imitation.heads.likelihoods import Bernoulli, Gaussian, Likelihood, Mixture, Squared
 from mummi.imitation.metrics import error_over_variance, varying
+from mummi.imitation.settings import only
+from mummi.imitation.weights import change_weights, cumulative, require_share
 from mummi.model.networks import MLP
 from mummi.presets import WINDOWS
 from mummi.runs import devices
@@ -31,14 +34,22 @@ REPORTS = 50
 class BCConfig:
     """Behaviour cloning.
 
+    The likelihood is that of all actions but those that are two-valued, which are Bernoulli.
+
     Attributes:
-        loss: nll (negative log-likelihood of a Gaussian with a learned standard deviation) or mse
-            (squared error).
+        likelihood: gaussian (with a learned standard deviation), mixture (of Gaussians, robomimic's
+            BC-GMM, which acts by a sample) or mse (half the squared error).
         sample: act with a sample of the Gaussian; otherwise with its mean.
+        min_std: least standard deviation of the Gaussian, where actions span [-1, 1].
+        modes: Gaussians of the mixture.
+        mode_std: least standard deviation of each of them.
+        low_noise: act near the mean of the mode that is drawn, with a standard deviation of 1e-4;
+            otherwise with the learned one.
         layers: hidden layers.
         units: their units.
         activation: their activation: relu, elu or silu.
-        min_std: least standard deviation of the Gaussian, where actions span [-1, 1].
+        change_share: share of the steps that is drawn in proportion to how much the wanted action
+            changes, each action that ever does having an equal part; all others alike.
         windows: steps of demonstrations that training sees, batch after batch.
         batch: of them in a gradient step.
         learning_rate: AdamW's step size.
@@ -46,12 +57,16 @@ class BCConfig:
         clip: largest norm of the gradient.
     """
 
-    loss: Literal["nll", "mse"] = "nll"
-    sample: bool = False
+    likelihood: Literal["gaussian", "mixture", "mse"] = "gaussian"
+    sample: bool = only("likelihood", "gaussian", default=False)
+    min_std: float = only("likelihood", "gaussian", default=0.05)
+    modes: int = only("likelihood", "mixture", default=5)
+    mode_std: float = only("likelihood", "mixture", default=1e-4)
+    low_noise: bool = only("likelihood", "mixture", default=True)
     layers: int = 2
     units: int = 256
     activation: Literal["relu", "elu", "silu"] = "elu"
-    min_std: float = 0.05
+    change_share: float = 0.0
     windows: int = WINDOWS["paper"]
     batch: int = 256
     learning_rate: float = 5e-4
@@ -59,8 +74,12 @@ class BCConfig:
     clip: float = 10.0
 
     def __post_init__(self):
-        if self.sample and self.loss == "mse":
-            raise ValueError("sample needs the loss nll: mse learns no standard deviation")
+        if self.modes < 1:
+            raise ValueError(f"modes {self.modes} must be at least 1")
+        for name in ("min_std", "mode_std"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} {getattr(self, name)} must be above 0")
+        require_share(self.change_share)
         if not 1 <= self.batch <= self.windows:
             raise ValueError(
                 f"batch {self.batch} must be at least 1 and at most windows {self.windows}"
@@ -70,6 +89,14 @@ class BCConfig:
     def updates(self) -> int:
         """Gradient steps."""
         return self.windows // self.batch
+
+    def likelihood_of(self, size: int) -> Likelihood:
+        """The likelihood of ``size`` actions."""
+        if self.likelihood == "gaussian":
+            return Gaussian(size, self.min_std, self.sample)
+        if self.likelihood == "mixture":
+            return Mixture(size, self.modes, self.mode_std, self.low_noise)
+        return Squared(size)
 
 
 def fit_scale(
@@ -96,13 +123,26 @@ def steps(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class BehaviourCloning:
-    """Head ``bc``; a ``Head``."""
+    """Head ``bc``; a ``Head``.
+
+    Raises:
+        ValueError: all actions are two-valued, and a mixture or a sample of others is asked for.
+    """
 
     def __init__(self, config: BCConfig, sizes: Sizes):
         self.config = config
         self._sizes = sizes
-        gaussian = config.loss == "nll"
-        outputs = sizes.action * (2 if gaussian else 1)
+        self._binary = np.array(sizes.two_valued, int)
+        self._other = np.setdiff1d(np.arange(sizes.action), self._binary)
+        if not len(self._other) and (config.likelihood == "mixture" or config.sample):
+            asked = "sample" if config.sample else "likelihood mixture"
+            raise ValueError(
+                f"{asked} is of actions that are not two-valued, and all {sizes.action} are: leave "
+                "it out, or name with --two-valued those that are"
+            )
+        self._likelihood = config.likelihood_of(len(self._other))
+        self._bernoulli = Bernoulli(len(self._binary))
+        outputs = self._likelihood.outputs + self._bernoulli.outputs
         self._network = MLP(config.layers, config.units, outputs, config.activation)
         self._optimiser = optax.chain(
             optax.clip_by_global_norm(config.clip),
@@ -112,16 +152,8 @@ class BehaviourCloning:
         self._measure = jax.jit(self._held_out)
         self._update = jax.jit(self._step)
 
-    def distribution(self, params, feature: Float[Array, "*batch F"]) -> tuple[Array, Array]:
-        """Mean and standard deviation [..., A] of actions that span [-1, 1]; mse has std 1."""
-        raw = self._network.apply(params["network"], self._standardise(params, feature))
-        if self.config.loss == "mse":
-            return raw, jnp.ones_like(raw)
-        mean, std = jnp.split(raw, 2, -1)
-        return mean, jax.nn.softplus(std) + self.config.min_std
-
     def loss(self, params, feature: Float[Array, "N F"], action: Float[Array, "N A"]) -> Array:
-        """Mean negative log-likelihood of the Gaussian, or half the squared error, but a constant.
+        """Mean negative log-likelihood of the actions where they span [-1, 1].
 
         Args:
             params: ``network`` and ``scale``.
@@ -130,8 +162,9 @@ class BehaviourCloning:
         """
         scale = params["scale"]
         target = 2 * (action - scale["low"]) / (scale["high"] - scale["low"]) - 1
-        mean, std = self.distribution(params, feature)
-        return (0.5 * jnp.square((target - mean) / std) + jnp.log(std)).sum(-1).mean()
+        raw, logits = self._outputs(params, feature)
+        binary = self._bernoulli.loss(logits, target[..., self._binary])
+        return (self._likelihood.loss(raw, target[..., self._other]) + binary).mean()
 
     def fit(
         self,
@@ -152,10 +185,15 @@ class BehaviourCloning:
         scale = jax.device_put(fit_scale(features, actions))
         state = (network, self._optimiser.init(network))
         data = jax.device_put((features, actions))
-        random = np.random.default_rng(seed)
+        random, ends = np.random.default_rng(seed), None
+        if c.change_share:
+            ends = cumulative(change_weights([t.action for t in trajectories], c.change_share))
         every = max(1, c.updates // REPORTS)
         for update in range(1, c.updates + 1):
-            rows = random.integers(len(features), size=c.batch)
+            if ends is None:
+                rows = random.integers(len(features), size=c.batch)
+            else:
+                rows = np.searchsorted(ends, random.random(c.batch), side="right")
             state, loss = self._update(state, scale, *data, rows)
             if update % every == 0 or update == c.updates:
                 if not np.isfinite(loss):
@@ -186,8 +224,11 @@ class BehaviourCloning:
         """Takes what ``arrays`` gave."""
         self._params = traverse_util.unflatten_dict(dict(arrays), sep="/")
 
-    def _standardise(self, params, feature):
-        return (feature - params["scale"]["mean"]) / params["scale"]["std"]
+    def _outputs(self, params, feature):
+        """The network's outputs for the likelihood, and the logits of two-valued actions."""
+        standardised = (feature - params["scale"]["mean"]) / params["scale"]["std"]
+        raw = self._network.apply(params["network"], standardised)
+        return jnp.split(raw, [self._likelihood.outputs], -1)
 
     def _step(self, state, scale, features, actions, rows):
         network, optimiser = state
@@ -199,17 +240,15 @@ class BehaviourCloning:
         return (optax.apply_updates(network, step), optimiser), loss
 
     def _held_out(self, params, feature, action, variance):
-        chosen = self._restored(params, self.distribution(params, feature)[0])
+        chosen = self._choose(params, feature, jax.random.PRNGKey(0))
         error = error_over_variance(chosen, action, variance)
         return {"held_out/loss": self.loss(params, feature, action), "held_out/error": error}
 
     def _choose(self, params, feature, key):
-        mean, std = self.distribution(params, feature)
-        if self.config.sample:
-            mean = mean + std * jax.random.normal(key, mean.shape)
-        return self._restored(params, mean)
-
-    def _restored(self, params, action):
-        """Actions that span [-1, 1] in the environment's scale."""
+        """Actions in the environment's scale."""
+        raw, logits = self._outputs(params, feature)
+        action = jnp.zeros((*feature.shape[:-1], self._sizes.action))
+        action = action.at[..., self._other].set(self._likelihood.act(raw, key))
+        action = action.at[..., self._binary].set(self._bernoulli.act(logits, key))
         low, high = params["scale"]["low"], params["scale"]["high"]
         return low + (jnp.clip(action, -1, 1) + 1) / 2 * (high - low)

@@ -52,12 +52,20 @@ class Trajectory(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What a head is built for: the sensors and the sizes F, E_m and A."""
+    """What a head is built for: the sensors, the sizes F, E_m and A, and what actions are.
+
+    Attributes:
+        modalities: the sensors.
+        feature, embeddings, action: F, E_m by sensor, and A.
+        two_valued: numbers of the actions that take one of two values, which may be given as any
+            number between them: ``Decisions`` decides.
+    """
 
     modalities: tuple[Modality, ...]
     feature: int
     embeddings: Mapping[str, int]
     action: int
+    two_valued: tuple[int, ...] = ()
 
 
 Report = Callable[[int, dict[str, float]], None]

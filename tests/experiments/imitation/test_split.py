@@ -106,3 +106,21 @@ def test_numbers_are_of_the_actions_that_are_learned_from():
     assert split.std[0] == pytest.approx(np.concatenate(actions)[:, 0].std(), rel=1e-5)
     assert (split.std[1], split.rate) == (0.0, 20.0)
     assert dataclasses.replace(split, mean=(), std=(), rate=None).held_out == ("c",)
+    assert split.two_valued == {}
+
+
+def test_two_valued_actions_are_kept_with_the_split(tmp_path):
+    actions = np.array([[0.1, 0], [0.2, 1], [0.9, 1], [0.5, 0]], np.float32)
+    made = [Demonstration({}, actions, actions[:, 0], actions[:, 0] > 9)]
+    split = measured(Split(("a",), (), (), ()), made, None)
+    assert split.two_valued == {1: (0.0, 1.0)}
+    record.save_split(tmp_path, split)
+    assert record.load_split(tmp_path) == split
+    assert measured(split, made, None, ()).two_valued == {}
+    with pytest.raises(ValueError, match="--two-valued names action 2, and the data have 2"):
+        measured(split, made, None, (2,))
+    chosen = Imitation("data", settings=BCConfig(), two_valued=(1,), hysteresis=0.4)
+    record.save(tmp_path, chosen)
+    assert record.load(tmp_path) == chosen
+    with pytest.raises(ValueError, match=r"--hysteresis 1.0 must be at least 0 and below 1"):
+        Imitation("data", hysteresis=1.0)

@@ -67,6 +67,15 @@ def test_what_another_checkpoint_earned_does_not_count(jobs, tmp_path):
     assert new["less"]["none"]["seeds"] == [1, 2]
 
 
+def test_shares_are_shown_in_hundredths(jobs, tmp_path):
+    for job in jobs:
+        path = tmp_path / job.logdir / "eval" / "none.json"
+        path.write_text(json.dumps({"step": 1000, "mean": RETURNS[job.variant][job.seed] / 1000}))
+    console = Console(record=True, width=120)
+    console.print(compared(str(tmp_path), jobs))
+    assert "0.26 (+0.05 [" in console.export_text()
+
+
 def test_the_table_is_written(jobs, tmp_path):
     console = Console(record=True, width=120)
     console.print(compared(str(tmp_path), jobs))

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from experiments import sweep
+from experiments import imitate, sweep
 from experiments.command_line import parse_config
 from experiments.sweeping.file import read
 
@@ -54,11 +54,63 @@ def test_flags_change_what_a_file_says(tmp_path):
     assert {(job.variant, job.seed, job.steps) for job in jobs} == {("short", 7, 10000)}
 
 
+HEADS = """
+command: imitate
+world_model: bc
+tasks: [dummy]
+seeds: [0, 1]
+preset: debug
+episodes: 2
+settings: {data: d.hdf5, missing: none}
+variants:
+  mse: {head: mse, head.execute: 1}
+  bc: {head: bc, updates: 8}
+"""
+
+
+def test_heads_take_the_world_model_of_one_of_them(tmp_path):
+    found = read(written(tmp_path, HEADS))
+    arguments = sweep.Arguments(logdir=str(tmp_path), **found.grid)
+    jobs = {job.name: job for job in sweep.grid(arguments, variants=found.flags)}
+    assert len(jobs) == 4 and {job.command for job in jobs.values()} == {"imitate"}
+    own, other = (jobs[f"{name}/dummy/mummi-debug-1"] for name in ("bc", "mse"))
+    config, imitation, options = imitate.parse(list(own.flags))
+    assert (config.task, config.seed, config.missing) == ("dummy", 1, "none")
+    assert (config.evaluate_episodes, options.random) == (2, True)
+    assert (imitation.head, imitation.updates, imitation.world_model) == ("bc", 8, "")
+    assert config.logdir == own.logdir == str(tmp_path / own.name) and not own.source
+    assert other.flags[-2:] == ("--world-model", own.logdir) and other.source == own.logdir
+    imitation = imitate.parse(list(other.flags[:-2]))[1]
+    assert (imitation.head, imitation.data, imitation.settings.execute) == ("mse", "d.hdf5", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("head.execute", "head.exeute"), "--head.exeute"),
+        (("world_model: bc", "world_model: cb"), "unknown variant 'cb' (variants are mse, bc)"),
+        (("episodes: 2", "episodes: '0:2'"), "a count of episodes: give --episodes N"),
+        (("command: imitate", "command: train"), "--world-model is for --command imitate"),
+        (("missing: none", "missing: nnoe"), "nnoe"),
+        (("settings: {", "settings: {seed: 7, "), "would replace the grid's 0"),
+    ],
+)
+def test_a_mistake_in_a_sweep_of_heads_is_found_before_anything_starts(
+    tmp_path, capsys, change, said
+):
+    path = written(tmp_path, HEADS.replace(*change))
+    with pytest.raises(SystemExit):
+        sweep.main([path, "--logdir", str(tmp_path / "runs")])
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("command: evaluate", "command is 'evaluate'; it must be train or imitate"),
         ("tasks: [a", "is no YAML"),
-        ("- a", "is no mapping; its keys are about, tasks"),
+        ("- a", "is no mapping; its keys are about, command"),
         ("task: [walker_walk]", "unknown key 'task'; did you mean 'tasks'"),
         ("tasks: walker_walk", "tasks is 'walker_walk'; it must be a list"),
         ("tasks: [null]", "tasks is [None]; it must be a list of names"),

@@ -6,9 +6,11 @@ import pytest
 
 from mummi.agent import Agent
 from mummi.data.episode import save_episode
+from mummi.imitation.decisions import Decisions
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import Pilot, head_arrays
+from mummi.imitation.scaling import Scaling
 from mummi.modality import Modality
 from tests.support.small import ACTION_SIZE, MODALITIES, draw_value, random_like, small_config
 
@@ -73,6 +75,32 @@ def test_a_value_that_is_not_finite_acts_as_a_missing_sensor(pilots, head, modal
     assert np.isfinite(found).all()
     if head == "bc":
         assert not np.allclose(found, flown(pilots[head], values, delivered), atol=1e-6)
+
+
+def test_a_two_valued_action_is_decided_and_the_decision_is_what_was_done(pilots, monkeypatch):
+    """The levels are 0 and 1 in the data; beyond 0.6 and below 0.4 a decision changes."""
+    scaling = Scaling((0.0, *[-2.0] * (ACTION_SIZE - 1)), (1.0, *[2.0] * (ACTION_SIZE - 1)))
+    decisions = Decisions.learned({0: (0.0, 1.0)}, 0.2, scaling, ACTION_SIZE)
+    given = np.array([0.55, 0.45, 0.35, 0.55, 0.65])
+    pilot = Pilot(pilots["bc"]._latents, pilots["bc"].head, scaling, decisions=decisions)
+    numbers = iter(2 * given - 1)
+
+    def act(carry, percept, is_first, key):
+        return np.float32([[next(numbers), *[0.3] * (ACTION_SIZE - 1)]]), carry
+
+    monkeypatch.setattr(pilot.head, "act", act)
+    carry, done = pilot.start(1), []
+    values, available = (
+        {m.name: of[m.name][:1] for m in SENSORS}
+        for of in (drawn(1, 7), {m.name: np.ones(1, bool) for m in SENSORS})
+    )
+    for step in range(len(given)):
+        inputs = values, available, np.array([step == 0]), jax.random.PRNGKey(0)
+        action, carry = pilot.act(None, carry, *inputs)
+        np.testing.assert_allclose(action[0, 1:], 0.6, rtol=1e-5)
+        np.testing.assert_allclose(carry.action, scaling.learned(action), atol=1e-6)
+        done.append(action[0, 0])
+    assert done == [1, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[:300], lambda b: b[:150] + b"x" + b[151:], bytes])

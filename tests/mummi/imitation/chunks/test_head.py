@@ -12,7 +12,7 @@ from mummi.imitation.chunks.config import CONFIGS, ChunkConfig, MirrorConfig
 from mummi.imitation.chunks.context import SensorContext, sensed
 from mummi.imitation.chunks.head import ChunkHead
 from mummi.imitation.chunks.network import min_max, z_score
-from mummi.imitation.chunks.training import windows
+from mummi.imitation.chunks.training import drawn, windows
 from mummi.imitation.heads.head import HEADS, Percept, Sizes, Trajectory
 from mummi.presets import CHUNKS
 from tests.support.small import MODALITIES, draw_value, random_parameters
@@ -96,11 +96,29 @@ def test_scales_map_ranges_and_deviations_and_leave_constants_alone():
     np.testing.assert_allclose((scored.mean(0), scored.std(0)), ((0, 0), (1, 0)), atol=1e-5)
 
 
+def test_windows_are_drawn_by_the_changes_of_the_actions_that_are_taken():
+    """Two episodes, in the second of which the only action changes, at its third step."""
+    actions = np.array([[0.0]] * 4 + [[0.0], [0.0], [1.0], [1.0]], np.float32)
+    _, future = windows([4, 4], 1, 4)
+    assert drawn(tiny("mse"), actions, [4, 4], future) is None
+    ends = drawn(tiny("mse", change_share=0.5, execute=2), actions, [4, 4], future)
+    # All change is at row 6, a half of the 8 rows' weight, and two windows take it.
+    weights = np.full(8, 0.5)
+    weights[6] += 0.5 * 8
+    of_windows = [weights[list(rows[:2])].mean() for rows in future]
+    np.testing.assert_allclose(ends, np.cumsum(of_windows) / np.sum(of_windows), rtol=1e-6)
+    assert of_windows[5] == of_windows[6] == 2.5
+    with pytest.raises(ValueError, match=r"change_share 2.0 must be between 0 and 1"):
+        tiny("mse", change_share=2.0)
+
+
 @pytest.mark.parametrize("objective", CONFIGS)
 def test_every_objective_learns_and_acts_in_the_environments_scale(objective):
     backbones = {"imle": "unet", "diffusion": "unet", "beso": "transformer"}
     backbone = backbones.get(objective, "performer")
     config = tiny(objective, backbone=backbone, unet_widths=(8,), windows=10, report_every=1)
+    if objective == "mse":
+        config = dataclasses.replace(config, change_share=0.5)
     head, reports = ChunkHead(config, SIZES), []
     head.fit(demonstrations(), 0, lambda update, metrics: reports.append((update, metrics)))
     assert [update for update, _ in reports] == [1, 2]

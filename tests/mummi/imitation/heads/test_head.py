@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
 from mummi.imitation.heads.bc import BCConfig, BehaviourCloning
@@ -19,27 +20,39 @@ def test_the_table_of_heads_names_what_is_there(name):
     assert all(hasattr(head, part) for part in ("fit", "reset", "act", "arrays", "restore"))
 
 
-def test_the_gaussian_of_bc_is_scored_by_its_log_density():
-    rows = demonstrations()
-    head = fitted(BehaviourCloning, BCConfig(windows=4, units=4, batch=4), rows)
+def test_the_loss_of_bc_is_that_of_a_gaussian_and_of_what_is_two_valued():
+    """Outputs are means and deviations of action 1, then the logit of action 0."""
+    rows = [t._replace(action=gripping(t.action)) for t in demonstrations()]
+    sizes = SIZES._replace(two_valued=(0,))
+    head = BehaviourCloning(BCConfig(windows=4, units=4, batch=4), sizes)
+    head.fit(rows, 0)
     feature = jnp.concatenate([t.percept.feature for t in rows])
-    action = jnp.concatenate([t.action for t in rows])
-    low, high = action.min(0), action.max(0)
-    mean, std = (np.asarray(x) for x in jax.jit(head.distribution)(head._params, feature))
-    density = scipy.stats.norm.logpdf(2 * (action - low) / (high - low) - 1, mean, std)
-    loss = -(density + 0.5 * np.log(2 * np.pi)).sum(1).mean()
+    action = np.concatenate([t.action for t in rows])
+    scale = head._params["scale"]
+    standardised = (feature - scale["mean"]) / scale["std"]
+    mean, raw, logit = np.asarray(head._network.apply(head._params["network"], standardised)).T
+    std = np.logaddexp(0, raw) + BCConfig.min_std
+    low, high = action[:, 1].min(), action[:, 1].max()
+    joint = scipy.stats.norm.logpdf(2 * (action[:, 1] - low) / (high - low) - 1, mean, std)
+    gripper = scipy.stats.bernoulli.logpmf(action[:, 0] == 5, scipy.special.expit(logit))
     found = jax.jit(head.loss)(head._params, feature, action)
-    np.testing.assert_allclose(found, loss, rtol=1e-4)
-    assert (std > BCConfig.min_std).all()
+    np.testing.assert_allclose(found, -(joint + gripper).mean(), rtol=1e-4)
+    done, _ = head.act((), percept(feature), ON, KEY)
+    np.testing.assert_allclose(done[:, 0], 2 + 3 * scipy.special.expit(logit), rtol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["nll", "mse"])
+def gripping(action: np.ndarray) -> np.ndarray:
+    """The actions, the first of which is 2 or 5."""
+    return np.stack([np.where(action[:, 0] > 0, 5, 2), action[:, 1]], 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "mixture", "mse"])
 def test_bc_learns_what_the_demonstrator_does_and_is_the_same_after_saving(loss):
     random = np.random.default_rng(0)
     feature = random.normal(size=(400, 3)).astype(np.float32)
     action = np.stack([np.tanh(feature[:, 0]), 5 + 0.1 * feature[:, 1]], 1)
     rows = [Trajectory(percept(feature), action.astype(np.float32))]
-    config = BCConfig(loss=loss, windows=38_400, units=32, batch=64, learning_rate=3e-3)
+    config = BCConfig(likelihood=loss, windows=38_400, units=32, batch=64, learning_rate=3e-3)
     reports = []
     head = BehaviourCloning(config, SIZES)
     head.fit(rows, 0, lambda update, metrics: reports.append((update, metrics["loss"])))
@@ -90,5 +103,34 @@ def test_a_sampled_action_follows_its_key():
         for seed in (0, 0, 1)
     )
     assert np.array_equal(one, same) and not np.array_equal(one, other)
-    with pytest.raises(ValueError, match="sample needs the loss nll"):
-        BCConfig(loss="mse", sample=True)
+    # A mixture always acts by a sample; two values never do.
+    config = BCConfig(likelihood="mixture", windows=4, units=4, batch=4)
+    with pytest.raises(ValueError, match=r"likelihood mixture is of actions .*all 2 are"):
+        BehaviourCloning(config, SIZES._replace(two_valued=(0, 1)))
+    with pytest.raises(ValueError, match="sample is of actions that are not two-valued"):
+        BehaviourCloning(BCConfig(sample=True), SIZES._replace(two_valued=(0, 1)))
+    for wrong, said in (({"modes": 0}, "modes 0 must"), ({"mode_std": 0.0}, "mode_std 0.0 must")):
+        with pytest.raises(ValueError, match=said):
+            BCConfig(likelihood="mixture", **wrong)
+
+
+def test_bc_learns_the_one_step_at_which_a_gripper_closes_only_if_changes_are_drawn():
+    """Ten demonstrations of 60 steps say "open" at the very latent of the one that closes."""
+    where = np.zeros((60, 3), np.float32)
+    where[30] = [1, 0, 0]
+    gripper = np.where(np.arange(60) < 30, -1.0, 1.0)
+    waits = np.where(np.arange(60) < 31, -1.0, 1.0)
+    joint = np.random.default_rng(0).uniform(-1, 1, (11, 60))
+    rows = [
+        Trajectory(percept(where), np.stack([joint[n], waits if n else gripper], 1).astype("f4"))
+        for n in range(11)
+    ]
+    sizes, said = SIZES._replace(two_valued=(1,)), []
+    for share in (0.0, 0.5):
+        config = BCConfig(
+            change_share=share, windows=12_800, batch=64, units=16, layers=1, learning_rate=1e-2
+        )
+        head = BehaviourCloning(config, sizes)
+        head.fit(rows, 0)
+        said.append(float(head.act((), percept(where[30:31]), ON, KEY)[0][0, 1]))
+    assert said[0] < -0.5 < said[1] - 0.5

@@ -1,0 +1,87 @@
+"""Two-valued actions: which are found, and decisions that hold."""
+
+import numpy as np
+import pytest
+
+from mummi.imitation.decisions import Decisions, describe, two_valued
+from mummi.imitation.scaling import Scaling
+
+
+def actions(steps: int = 40) -> np.ndarray:
+    """A joint, a gripper of 0 and 1, a constant, and a wrist that also rests between its ends."""
+    random = np.random.default_rng(0)
+    gripper = random.choice([0.0, 1.0], steps)
+    wrist = random.choice([-3.0, 0.5, 3.0], steps)
+    columns = random.normal(size=steps), gripper, np.full(steps, 7.0), wrist
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def test_the_two_valued_actions_are_those_at_two_levels():
+    rows = actions()
+    assert two_valued(rows) == {1: (0.0, 1.0)}
+    rows[:, 1] = 1.1 * rows[:, 1] - 0.1
+    levels = two_valued(rows)
+    np.testing.assert_allclose(levels[1], (-0.1, 1.0), rtol=1e-6)
+    (line,) = describe(levels)
+    assert line.startswith("action 1 is two-valued, -0.1 or 1:")
+    rows[3, 1] = 0.3
+    assert two_valued(rows) == {}
+
+
+def test_the_two_valued_actions_can_be_chosen():
+    rows = actions()
+    assert two_valued(rows, ()) == {}
+    assert two_valued(rows, (3, 1)) == {1: (0.0, 1.0), 3: (-3.0, 3.0)}
+    for chosen, said in (
+        ((4,), "action 4, and the data have 4, from 0 to 3"),
+        ((-1,), "action -1, and the data have 4"),
+        ((2,), "action 2, and it never varies"),
+        ((1, 1), "action 1, and it is there twice"),
+    ):
+        with pytest.raises(ValueError, match=f"--two-valued names {said}"):
+            two_valued(rows, chosen)
+
+
+def along(decisions: Decisions, given: list[float], first=()) -> list[float]:
+    """What one robot does, to which a head gives these numbers as its action 1."""
+    done, before = [], np.zeros((1, 2), np.float32)
+    for step, number in enumerate(given):
+        wanted = np.float32([[0.4, number]])
+        is_first = np.array([step == 0 or step in first])
+        before = decisions.decide(wanted, before, is_first)
+        assert before[0, 0] == np.float32(0.4)
+        done.append(float(before[0, 1]))
+    return done
+
+
+def test_a_decision_holds_until_the_head_is_sure_of_the_other():
+    decisions = Decisions({1: (-1.0, 1.0)}, 0.2)
+    given = [-0.1, 0.1, 0.19, 0.21, 0.0, -0.19, -0.21, 0.19, 1.0, -1.0]
+    assert along(decisions, given) == [-1, -1, -1, 1, 1, 1, -1, -1, 1, -1]
+    # Where a robot starts, there is nothing to hold.
+    assert along(decisions, [0.1, -0.1, -0.1], first={2}) == [1, 1, -1]
+    without = Decisions({1: (-1.0, 1.0)}, 0.0)
+    assert along(without, given) == [-1, 1, 1, 1, -1, -1, -1, 1, 1, -1]
+
+
+def test_hysteresis_ends_the_chatter_of_a_head_that_is_not_sure():
+    given = (0.1 * np.random.default_rng(0).normal(size=200)).tolist()
+    changes = [
+        int(np.abs(np.diff(along(Decisions({1: (-1.0, 1.0)}, bar), given))).sum() / 2)
+        for bar in (0.0, 0.2)
+    ]
+    assert changes[0] > 80 and changes[1] < 10
+
+
+def test_levels_are_those_of_the_data_as_they_are_learned():
+    scaling = Scaling((-2.0, 0.0), (2.0, 4.0))
+    decisions = Decisions.learned({1: (0.0, 3.0)}, 0.2, scaling, 2)
+    np.testing.assert_allclose(decisions.levels[1], (-1.0, 0.5))
+    # The middle is -0.25, and 0.2 of the way to either level is 0.15.
+    assert along(decisions, [-0.2, -0.39, -0.41, -0.11, -0.09]) == [0.5, 0.5, -1, -1, 0.5]
+
+
+def test_without_two_valued_actions_nothing_is_decided():
+    wanted = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    done = Decisions().decide(wanted, np.zeros_like(wanted), np.ones(3, bool))
+    np.testing.assert_array_equal(done, wanted)
