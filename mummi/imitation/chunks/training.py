@@ -179,9 +179,11 @@ def train(
 
     def step(state, data):
         inputs, chunks, history, future, scales = data
-        of_rows, of_loss = jax.random.split(jax.random.fold_in(key, state.update + 1))
+        keys = jax.random.split(jax.random.fold_in(key, state.update + 1), 3)
+        of_rows, of_loss, of_change = keys
         rows = jax.random.randint(of_rows, (c.batch,), 0, len(chunks))
         histories = jax.tree.map(lambda x: x[history[rows]], inputs)
+        histories = network.augmented(histories, of_change)
 
         def loss(params):
             trained = network.loss(
