@@ -1,4 +1,4 @@
-"""A trained action head on a frozen world model, as an agent that only acts."""
+"""A trained action head, on a frozen world model or none, as an agent that only acts."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,13 @@ from mummi.data.episode import load_episode
 from mummi.imitation import scaling
 from mummi.imitation.heads.head import HEADS, Head, Trajectory
 from mummi.imitation.latents import Followed, Latents, View
-from mummi.imitation.record import load, load_instructions, load_split
+from mummi.imitation.record import Imitation, load, load_instructions, load_split
 from mummi.imitation.scaling import Scaling
+from mummi.imitation.sensors import Nothing, RawSensors
 from mummi.model.trust import Thresholds, Verdict
 from mummi.model.world_model import WorldModel
 from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.record import Run
 from mummi.runs.record import load as load_run
 from mummi.runs.thresholds import load as load_thresholds
 
@@ -30,13 +32,13 @@ class Carry(NamedTuple):
     """What acting remembers from step to step, for a batch of B robots.
 
     Attributes:
-        followed: by the world model.
+        followed: by the world model, if there is one.
         head: what the head remembers.
         action: the last actions as they are learned, float32 [B, A]; zeros before the first step.
         count: steps that were taken.
     """
 
-    followed: Followed
+    followed: Followed | Nothing
     head: Any
     action: np.ndarray
     count: int
@@ -51,7 +53,7 @@ class Pilot:
     """Takes the place of an ``Agent`` wherever one acts.
 
     Args:
-        latents: the world model.
+        latents: the world model, or the bare sensors of a head with encoders of its own.
         head: trained.
         scaling: of the data that they learned from, in whose units values come and actions go.
         rate: of the data.
@@ -69,7 +71,7 @@ class Pilot:
 
     def __init__(
         self,
-        latents: Latents,
+        latents: Latents | RawSensors,
         head: Head,
         scaling: Scaling | None = None,
         rate: float | None = None,
@@ -90,7 +92,11 @@ class Pilot:
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:
-        """The world model whose latents the head reads, and its parameters."""
+        """The world model whose latents the head reads, and its parameters.
+
+        Raises:
+            ValueError: the head has encoders of its own.
+        """
         return self._latents.model, self._latents.params
 
     def encode(self, views: Sequence[View]) -> list[Trajectory]:
@@ -140,7 +146,9 @@ class Pilot:
 
 
 def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
-    """The trained head of an imitation run and the updates of its world model.
+    """The trained head of an imitation run, and the updates of its world model.
+
+    Those of a head with encoders of its own are the head's.
 
     Args:
         logdir: folder of the run.
@@ -149,7 +157,8 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     Raises:
         FileNotFoundError: the folder is no imitation run, or its head is not trained yet, or it has
             no thresholds.
-        ValueError: trust in a world model whose sensors nothing can be held against.
+        ValueError: trust in a head without a world model, or in one whose sensors nothing can be
+            held against.
     """
     imitation, run = load(logdir), load_run(logdir)
     path = pathlib.Path(logdir) / HEAD
@@ -158,18 +167,25 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
             f"{str(logdir)!r} has no trained head yet; the same command of experiments.imitate "
             "goes on"
         )
-    agent = Agent(run.config, run.modalities, run.action_size)
-    checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
-    state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
-    latents = Latents(agent, state.average.model)
+    latents, step = _sees(logdir, imitation, run)
     head = HEADS[imitation.head].build(imitation.settings, latents.sizes)
     head.restore(head_arrays(path))
     rate = load_split(logdir).rate if run.config.task == NO_SIMULATOR else None
     pilot = Pilot(latents, head, scaling.load(logdir), rate, load_instructions(logdir))
     if trust:
-        found = load_thresholds(logdir, meta["step"], run.modalities, Thresholds)
+        found = load_thresholds(logdir, step, run.modalities, Thresholds)
         pilot = pilot.trusting(found)
-    return pilot, meta["step"]
+    return pilot, step
+
+
+def _sees(logdir, imitation: Imitation, run: Run) -> tuple[Latents | RawSensors, int]:
+    """What a run's head sees, and the updates that ``load_pilot`` tells."""
+    if not imitation.reads_latents:
+        return RawSensors(run.modalities, run.action_size), imitation.settings.updates
+    agent = Agent(run.config, run.modalities, run.action_size)
+    checkpointer = Checkpointer(pathlib.Path(logdir) / "checkpoints")
+    state, meta = checkpointer.restore(jax.eval_shape(agent.init, 0))
+    return Latents(agent, state.average.model), meta["step"]
 
 
 def head_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
