@@ -133,7 +133,7 @@ def test_the_loss_of_actions_reaches_every_layer_of_every_encoder(name):
 def test_the_terms_of_a_context_are_weighed_into_the_loss():
     settings = HEADS["disbc"].default("debug")
     chunks = jnp.zeros((B, settings.predict, 2))
-    inputs, key, found = drawn(VECTORS), jax.random.PRNGKey(0), []
+    inputs, key, found = drawn(VECTORS, missing=0), jax.random.PRNGKey(0), []
     for align, orthogonality in ((0.0, 0.0), (0.5, 2.0)):
         weights = {"align_weight": align, "orthogonality_weight": orthogonality}
         network = ChunkNetwork(dataclasses.replace(settings, **weights), Sizes(VECTORS, 0, {}, 2))
