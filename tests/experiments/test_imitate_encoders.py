@@ -42,7 +42,7 @@ def killed(*_):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "task"),
-    # Others are settings of the same head, one of which has a ResNet.
+    # Others are settings of the same head.
     [("disdp", ()), *(pytest.param(n, SIMULATED, marks=pytest.mark.slow) for n in BASELINES)],
 )
 def test_a_baseline_learns_goes_on_and_acts_without_a_world_model(

@@ -85,6 +85,9 @@ class SensorEncoder(nn.Module):
         width: d.
         pictures: as ``ChunkConfig`` names what encodes images.
         image_width: channels of the ResNet's first stage; half as many of the CNN's first layer.
+
+    Raises:
+        ValueError: keypoints of pictures of 32 pixels or less.
     """
 
     modality: Modality
@@ -103,6 +106,12 @@ class SensorEncoder(nn.Module):
             return nn.Dense(self.width)(self._cnn()(x))
         maps = ResNet18(self.image_width)(x)
         if self.pictures == "keypoints":
+            if maps.shape[1:3] == (1, 1):
+                raise ValueError(
+                    f"modality {self.modality.name!r} of {x.shape[1]}x{x.shape[2]} pixels leaves "
+                    "one place, in which a keypoint says nothing: use a larger --image-size, or "
+                    "--head.pictures resnet or cnn"
+                )
             return nn.Dense(self.width)(spatial_softmax(nn.Conv(KEYPOINTS, (1, 1))(maps)))
         return nn.Dense(self.width)(maps.mean((1, 2)))
 

@@ -171,7 +171,11 @@ HEADS: dict[str, HeadKind] = {
         "mummi.imitation.heads.retrieval", "RetrievalHead", "RetrievalHeadConfig"
     ),
     **{name: _chunks(config) for name, config in CONFIGS.items()},
-    # What a baseline says of itself is what was published of it.
-    **{name: _chunks(c, inspect.get_annotations(c)) for name, c in BASELINES.items()},
+    # What a baseline says of itself is what was published of it, and fixed but for pictures: those
+    # are a matter of the preset, for a CPU cannot train a ResNet.
+    **{
+        name: _chunks(config, inspect.get_annotations(config).keys() - {"pictures"})
+        for name, config in BASELINES.items()
+    },
 }
 """Head by name; each is imported when it is asked for."""

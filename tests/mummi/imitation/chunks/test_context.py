@@ -16,7 +16,7 @@ from mummi.imitation.chunks.context import (
     augmented,
     sensed,
 )
-from mummi.imitation.chunks.encoders import spatial_softmax
+from mummi.imitation.chunks.encoders import SensorEncoder, spatial_softmax
 from mummi.imitation.chunks.network import ChunkNetwork
 from mummi.imitation.heads.head import HEADS, Percept, Sizes
 from mummi.modality import Modality
@@ -106,7 +106,7 @@ def test_without_two_sensors_that_can_fail_there_is_nothing_to_align():
     "name",
     [
         "disdp",
-        # Second cases, and a ResNet compiles long.
+        # Second cases.
         *(pytest.param(n, marks=pytest.mark.slow) for n in ("beso_act", "diffusion_policy")),
     ],
 )
@@ -183,13 +183,31 @@ def test_the_spatial_softmax_is_the_mean_position_of_each_map():
     np.testing.assert_allclose(found[0, [0, 4]], [1, -0.5], atol=1e-6)
 
 
+@pytest.mark.slow  # a ResNet compiles long
+def test_every_layer_of_a_resnet_learns_from_its_keypoints():
+    encoder = SensorEncoder(Modality("rgb", "image", (40, 40, 3)), D, "keypoints", 8)
+    image = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), np.uint8))
+    params = random_parameters(lambda key: encoder.init(key, image))
+    gradient = jax.jit(jax.grad(lambda params: jnp.square(encoder.apply(params, image)).sum()))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(params)):
+        assert np.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
+
+
+def test_pictures_of_which_one_place_is_left_have_no_keypoints():
+    encoder = SensorEncoder(Modality("rgb", "image", (32, 32, 3)), D, "keypoints", 8)
+    image, key = jax.ShapeDtypeStruct((1, 32, 32, 3), np.uint8), jax.random.PRNGKey(0)
+    with pytest.raises(ValueError, match="'rgb' of 32x32 pixels leaves one place"):
+        jax.eval_shape(encoder.init, key, image)
+
+
 def test_what_a_baseline_is_published_as_is_so_in_every_preset():
     for name, config in BASELINES.items():
         for preset in ("paper", "laptop", "debug"):
             made = HEADS[name].default(preset)
-            own = {field: getattr(made, field) for field in config.__annotations__}
-            assert own == {field: getattr(config(), field) for field in config.__annotations__}
+            fixed = config.__annotations__.keys() - {"pictures"}
+            assert all(getattr(made, field) == getattr(config(), field) for field in fixed)
             assert not made.reads_latents and made.objective == config.objective
     assert HEADS["diffusion_policy"].default("laptop").prediction == "noise"
-    assert HEADS["disdp"].default("laptop").pictures == "cnn"
+    pictures = [HEADS["diffusion_policy"].default(p).pictures for p in ("paper", "laptop")]
+    assert pictures == ["keypoints", "cnn"]
     assert [HEADS[f"beso_act{x}"].default("laptop").drop for x in ("", "_dropout")] == [0, 0.3]
