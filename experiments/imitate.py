@@ -18,6 +18,15 @@ from experiments.evaluation.conditions import usual
 from experiments.evaluation.rollout import evaluation_environments
 from experiments.imitation import alone, held_out
 from experiments.imitation.data import Learned, Sensors, load
+from experiments.imitation.flags import (
+    SETTINGS,
+    SIMULATED,
+    defaults,
+    named,
+    require_same,
+    require_settings,
+    require_world_model,
+)
 from experiments.imitation.stages import Stages, check_source, checkpoints
 from mummi.config import NO_SIMULATOR, Config
 from mummi.imitation.demonstrations import Reading
@@ -28,24 +37,13 @@ from mummi.imitation.record import load as load_imitation
 from mummi.imitation.record import save as save_imitation
 from mummi.imitation.scaling import save as save_scaling
 from mummi.imitation.settings import require_read
-from mummi.presets import PRESETS, offline
+from mummi.presets import PRESETS
 from mummi.runs.logger import Logger
 from mummi.runs.names import closest
 from mummi.runs.record import Run, differences, open_run
 from mummi.runs.record import check_folder as check_run_folder
 from mummi.runs.record import load as load_run
 from mummi.training.start import lock
-
-SETTINGS = (
-    *("task", "preset", "method", "seed", "missing", "background", "env", "envs", "image-size"),
-    *("action-repeat", "batch-size", "batch-length", "evaluate-episodes", "checkpoint-every"),
-    *("average", "bfloat16", "model"),
-)
-"""Flags of experiments.train that matter here."""
-SIMULATED = ("background", "env", "envs", "action-repeat", "evaluate-episodes")
-"""Those of them that speak of a simulator."""
-SAME = ("preset", "method", "image_size", "action_repeat", "model")
-"""Settings in which a world model that is taken and the run that takes it are alike."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +92,8 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
         description=(
             "Trains a world model on demonstrations, freezes it, trains an action head on its "
             "latents, and evaluates it on held-out demonstrations and in the simulator of --task, "
-            f"if one is given. Heads: {', '.join(HEADS)}; --head HEAD --help explains "
+            "if one is given. A head with encoders of its own is trained without a world model. "
+            f"Heads: {', '.join(HEADS)}; --head HEAD --help explains "
             "the settings of one. Of experiments.train's flags it takes "
             f"{', '.join(f'--{name}' for name in SETTINGS)}."
         ),
@@ -105,12 +104,13 @@ def parse(arguments: list[str] | None = None) -> tuple[Config, Imitation, Option
     of_head = [flag[len("--head.") :] for flag in named(arguments) if flag.startswith("--head.")]
     require_read(own.imitation.settings, [setting.replace("-", "_") for setting in of_head])
     imitation = Imitation(**vars(own.imitation))
+    require_world_model(imitation, arguments)
     default = taken and dataclasses.replace(taken, logdir="")
     task = peek(arguments, "task") or (default.task if default else NO_SIMULATOR)
     require_meaning(task, own.options, rest)
     if not taken and task == NO_SIMULATOR:
-        default = offline(preset, NO_SIMULATOR)
-    config = parse_config(rest, default, offline)
+        default = defaults(imitation)(preset, NO_SIMULATOR)
+    config = parse_config(rest, default, defaults(imitation))
     if taken:
         require_same(taken, config, imitation.world_model)
     place = envs.folder(config.task)
@@ -161,29 +161,6 @@ def flags(name: str, preset: str) -> type:
     return dataclasses.make_dataclass("Flags", fields, frozen=True)
 
 
-def require_settings(rest: list[str], name: str) -> None:
-    """Raises a ValueError unless all flags in ``rest`` are among ``SETTINGS``."""
-    for flag, setting in named(rest).items():
-        if setting not in SETTINGS:
-            raise ValueError(f"unknown flag {flag}; --help tells those of {name}")
-
-
-def named(rest: list[str]) -> dict[str, str]:
-    """The flags in ``rest`` as they were given, and which setting or section each is of."""
-    flags = [word.split("=")[0] for word in rest if word.startswith("--")]
-    return {flag: flag[2:].split(".")[0].replace("_", "-") for flag in flags}
-
-
-def require_same(taken: Config, config: Config, source: str) -> None:
-    """Raises a ValueError where the settings of a world model that is taken are changed."""
-    for setting, old, new in differences(taken, config):
-        if setting.split(".")[0] in SAME:
-            raise ValueError(
-                f"--world-model {source!r} has {setting} = {old!r}, and this "
-                f"command asks for {new!r}: leave that flag out"
-            )
-
-
 def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.Path:
     """Trains, or goes on, and evaluates; returns the run's folder.
 
@@ -205,7 +182,8 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
             save_scaling(logdir, data.scaling)
             save_split(logdir, data.split)
             Stages(config, imitation, data, logger).run()
-        step = checkpoints(logdir).latest_step()
+        # Without a world model the updates are the head's.
+        step = checkpoints(logdir).latest_step() or imitation.settings.updates
         if load_split(logdir).held_out:
             rows = held_out.evaluate(logdir, options.evaluate_missing, keep=True)
             errors = {f"held_out/error/{name}": row["normalised"] for name, row in rows.items()}

@@ -8,6 +8,7 @@ import shutil
 import tyro
 
 from experiments.command_line import explain
+from experiments.evaluation.trained import Trained
 from mummi.agent import Agent
 from mummi.data.episode import save_episode
 from mummi.imitation import record as imitation
@@ -51,8 +52,7 @@ def release(arguments: Arguments) -> pathlib.Path:
     """
     logdir, out = pathlib.Path(arguments.logdir), pathlib.Path(arguments.out)
     record = run.load(logdir)
-    agent = Agent(record.config, record.modalities, record.action_size)
-    found, step = parameters.load(logdir, agent)
+    step = Trained.load(logdir, record).step
     scores = evaluations(logdir, step)
     if not scores:
         raise ValueError(
@@ -63,8 +63,11 @@ def release(arguments: Arguments) -> pathlib.Path:
         raise ValueError(f"--out {str(out)!r} is there already; remove it, or name another folder")
     out.mkdir(parents=True)
     run.save(out, record)
-    parameters.save(out, found, step)
-    if imitation.is_imitation(logdir):
+    imitates = imitation.is_imitation(logdir)
+    if not imitates or imitation.load(logdir).reads_latents:
+        agent = Agent(record.config, record.modalities, record.action_size)
+        parameters.save(out, *parameters.load(logdir, agent))
+    if imitates:
         save_head(logdir, out)
     judged = thresholds.path(logdir, step)
     if judged.is_file():

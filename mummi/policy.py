@@ -42,8 +42,8 @@ class Policy:
         rate: actions a second of the demonstrations without a simulator; None where not known.
         instructions: vectors [E] by the sentences that it learned from, which may be given in
             place of them; empty where there are none.
-        step: of the checkpoint, in environment steps, or updates of the world model where a head
-            acts; None without one.
+        step: of the checkpoint, in environment steps; where a head acts updates of its world model,
+            or its own without one; None without a checkpoint.
     """
 
     def __init__(

@@ -233,12 +233,13 @@ CHUNKS = {
         "features": 32, "unet_widths": (32, 64), "windows": WINDOWS["laptop"], "batch": 32,
         "learning_rate": 1e-3, "warmup": 100, "prediction": "sample",
         "calibrate": "nearest", "momentum": 0.5, "most_threshold": 1.0,
+        "pictures": "cnn", "image_width": 32, "shift": 1 / 16,
     },
     "debug": {
         "observe": 2, "predict": 4, "execute": 2, "width": 16, "blocks": 1, "heads": 2,
         "features": 8, "unet_widths": (8,), "windows": WINDOWS["debug"], "batch": 8, "samples": 3,
         "steps": 2, "noise_steps": 4, "prediction": "sample", "calibrate": "nearest",
-        "momentum": 0.5, "most_threshold": 1.0,
+        "momentum": 0.5, "most_threshold": 1.0, "pictures": "cnn", "image_width": 8,
     },
 }  # fmt: skip
 """Settings of chunk heads by preset, of each objective those that it has; the others' are the

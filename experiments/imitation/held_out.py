@@ -24,6 +24,9 @@ from mummi.imitation.pilot import Pilot, load_pilot
 from mummi.modality import Modality
 from mummi.runs import record as run
 
+OWN = "encoders of its own"
+"""In place of the method of a world model where a head reads none."""
+
 
 def evaluate(
     logdir: pathlib.Path,
@@ -64,7 +67,7 @@ def evaluate(
     common = {
         "task": found.config.task,
         "data": imitation.data,
-        "method": found.config.method,
+        "method": found.config.method if imitation.reads_latents else OWN,
         "head": imitation.head,
         "seed": found.config.seed,
         "evaluation_seed": seed,

@@ -21,6 +21,7 @@ from mummi.imitation.latents import Latents, View
 from mummi.imitation.pilot import HEAD, build_head
 from mummi.imitation.record import Imitation, is_imitation, save_instructions
 from mummi.imitation.record import load as load_imitation
+from mummi.imitation.sensors import RawSensors
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import Logger
 from mummi.runs.record import load as load_run
@@ -28,7 +29,7 @@ from mummi.training.offline import HeldOut, train_world_model
 
 
 class Stages:
-    """World model, then head; a finished stage is not repeated.
+    """World model, if the head reads its latents, then head; a finished stage is not repeated.
 
     Args:
         config: settings of the world model and the task.
@@ -43,8 +44,11 @@ class Stages:
         self._data = data
         self._logger = logger
         self._logdir = pathlib.Path(config.logdir)
-        self._agent = Agent(config, *data.sensors)
         self._console = Console()
+
+    @functools.cached_property
+    def _agent(self) -> Agent:
+        return Agent(self._config, *self._data.sensors)
 
     @functools.cached_property
     def _views(self) -> list[View]:
@@ -58,13 +62,16 @@ class Stages:
 
     def _seen(self, demonstrations: Sequence[Demonstration]) -> list[View]:
         script, copies = load_script(self._config.missing), self._imitation.copies
-        modalities = self._agent.modalities
+        modalities, _ = self._data.sensors
         return make_views(demonstrations, modalities, script, copies, self._config.seed)
 
     def run(self) -> None:
         """Trains what is not trained yet."""
         save_instructions(self._logdir, self._data.demonstrations)
-        self._fit(self._world_model())
+        if self._imitation.reads_latents:
+            self._fit(Latents(self._agent, self._world_model().average.model))
+        else:
+            self._fit(RawSensors(*self._data.sensors))
 
     def _world_model(self) -> AgentState:
         """The trained world model: of another run, of a stage that has ended, or of this stage."""
@@ -91,10 +98,9 @@ class Stages:
         note(self._logdir, "world_model", seen | losses)
         return state
 
-    def _fit(self, state: AgentState) -> None:
-        """Trains the head on the world model's latents, saves it and notes how it went."""
+    def _fit(self, latents: Latents | RawSensors) -> None:
+        """Trains the head on what it sees, saves it and notes how it went."""
         name, settings = self._imitation.head, self._imitation.settings
-        latents = Latents(self._agent, state.average.model)
         head = build_head(self._imitation, latents.sizes, self._data.split)
         trained, held_out = self._encoded(latents, self._views), []
         if self._held_out:
@@ -116,8 +122,10 @@ class Stages:
         note(self._logdir, "head", seen | last)
         save_episode(self._logdir / HEAD, head.arrays())
 
-    def _encoded(self, latents: Latents, views: Sequence[View]) -> list[Trajectory]:
-        """Latents of views, which lie beside the checkpoint that all heads of it share."""
+    def _encoded(self, latents: Latents | RawSensors, views: Sequence[View]) -> list[Trajectory]:
+        """What the head sees along views; latents lie beside the checkpoint that heads share."""
+        if isinstance(latents, RawSensors):
+            return latents.encode(views)
         folder = pathlib.Path(self._imitation.world_model or self._logdir)
         return encode(latents, views, folder, checkpoints(self._logdir).latest_step())
 

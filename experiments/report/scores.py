@@ -26,6 +26,9 @@ NAMES = {
 }
 """Method -> name in print, in the order of columns; others follow under their own name."""
 
+WORLD_MODEL = ", world model "
+"""How the kind of a run goes on that has one which learned from demonstrations."""
+
 SHOWN_ELSEWHERE = {"method", "seed", "missing", "background"}
 """Settings that tables name anyway, so that they are no change from the preset."""
 
@@ -101,10 +104,12 @@ class Trained:
 
     @property
     def kind(self) -> str:
-        """What runs of one table must share."""
+        """What runs of one table must share; a run without a world model, all but that."""
         preset, background = self.config.preset, self.config.background
         kind = f"preset {preset}, missing in training: {self.missing}, background {background}"
-        return f"{kind}, world model {self.config.method}" if self.imitation else kind
+        if self.imitation and self.imitation.reads_latents:
+            kind += f"{WORLD_MODEL}{self.config.method}"
+        return kind
 
     @functools.cached_property
     def latest(self) -> int:
@@ -200,6 +205,8 @@ def comparable(runs: list[Trained]) -> str:
         for score in trained.scores:
             if score.background != trained.config.background:
                 kinds.setdefault(f"{trained.kind}, evaluated on {score.background}", trained)
+    with_model = {kind.partition(WORLD_MODEL)[0] for kind in kinds if WORLD_MODEL in kind}
+    kinds = {kind: run for kind, run in kinds.items() if kind not in with_model}
     if len(kinds) > 1:
         listed = "; ".join(f"{kind} (e.g. {str(r.folder)!r})" for kind, r in kinds.items())
         raise ValueError(f"runs of {len(kinds)} kinds cannot be compared: {listed}; name one kind")

@@ -1,4 +1,4 @@
-"""A trained action head on a frozen world model, as an agent that only acts."""
+"""A trained action head, on a frozen world model or none, as an agent that only acts."""
 
 import copy
 import pathlib
@@ -19,9 +19,11 @@ from mummi.imitation.latents import Followed, Latents, View
 from mummi.imitation.record import Imitation, Split, load_instructions, load_split
 from mummi.imitation.scaling import Scaling
 from mummi.imitation.scaling import load as load_scaling
+from mummi.imitation.sensors import Nothing, RawSensors
 from mummi.model.trust import Thresholds, Verdict
 from mummi.model.world_model import WorldModel
 from mummi.runs.parameters import load as load_parameters
+from mummi.runs.record import Run
 from mummi.runs.record import load as load_run
 from mummi.runs.thresholds import load as load_thresholds
 
@@ -33,13 +35,13 @@ class Carry(NamedTuple):
     """What acting remembers from step to step, for a batch of B robots.
 
     Attributes:
-        followed: by the world model.
+        followed: by the world model, if there is one.
         head: what the head remembers.
         action: the last actions as they are learned, float32 [B, A]; zeros before the first step.
         count: steps that were taken.
     """
 
-    followed: Followed
+    followed: Followed | Nothing
     head: Any
     action: np.ndarray
     count: int
@@ -54,7 +56,7 @@ class Pilot:
     """Takes the place of an ``Agent`` wherever one acts.
 
     Args:
-        latents: the world model.
+        latents: the world model, or the bare sensors of a head with encoders of its own.
         head: trained.
         scaling: of the data that they learned from, in whose units values come and actions go.
         rate: of the data.
@@ -74,7 +76,7 @@ class Pilot:
 
     def __init__(
         self,
-        latents: Latents,
+        latents: Latents | RawSensors,
         head: Head,
         scaling: Scaling | None = None,
         rate: float | None = None,
@@ -97,7 +99,11 @@ class Pilot:
 
     @property
     def world_model(self) -> tuple[WorldModel, dict]:
-        """The world model whose latents the head reads, and its parameters."""
+        """The world model whose latents the head reads, and its parameters.
+
+        Raises:
+            ValueError: the head has encoders of its own.
+        """
         return self._latents.model, self._latents.params
 
     def encode(self, views: Sequence[View]) -> list[Trajectory]:
@@ -148,7 +154,9 @@ class Pilot:
 
 
 def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
-    """The trained head of an imitation run and the updates of its world model.
+    """The trained head of an imitation run, and the updates of its world model.
+
+    Those of a head with encoders of its own are the head's.
 
     Args:
         logdir: folder of the run.
@@ -157,7 +165,8 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     Raises:
         FileNotFoundError: the folder is no imitation run, or its head is not trained yet, or it has
             no thresholds.
-        ValueError: trust in a world model whose sensors nothing can be held against.
+        ValueError: trust in a head without a world model, or in one whose sensors nothing can be
+            held against.
     """
     imitation, run = record.load(logdir), load_run(logdir)
     path = pathlib.Path(logdir) / HEAD
@@ -166,10 +175,8 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
             f"{str(logdir)!r} has no trained head yet; the same command of experiments.imitate "
             "goes on"
         )
-    agent = Agent(run.config, run.modalities, run.action_size)
-    parameters, step = load_parameters(logdir, agent)
-    latents, split = Latents(agent, parameters.model), load_split(logdir)
-    scale = load_scaling(logdir)
+    latents, step = _sees(logdir, imitation, run)
+    split, scale = load_split(logdir), load_scaling(logdir)
     head = build_head(imitation, latents.sizes, split)
     head.restore(head_arrays(path))
     rate = split.rate if run.config.task == NO_SIMULATOR else None
@@ -178,6 +185,15 @@ def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:
     if trust:
         pilot = pilot.trusting(load_thresholds(logdir, step, run.modalities, Thresholds))
     return pilot, step
+
+
+def _sees(logdir, imitation: Imitation, run: Run) -> tuple[Latents | RawSensors, int]:
+    """What a run's head sees, and the updates that ``load_pilot`` tells."""
+    if not imitation.reads_latents:
+        return RawSensors(run.modalities, run.action_size), imitation.settings.updates
+    agent = Agent(run.config, run.modalities, run.action_size)
+    parameters, step = load_parameters(logdir, agent)
+    return Latents(agent, parameters.model), step
 
 
 def build_head(imitation: Imitation, sizes: Sizes, split: Split) -> Head:

@@ -27,6 +27,8 @@ INSTRUCTIONS = "instructions.npz"
 class Imitation:
     """An action head on the latents of a world model, both learned from demonstrations.
 
+    A head with encoders of its own (``--head.context``) needs no world model, and none is trained.
+
     Attributes:
         data: file or folder of demonstrations, of any format that experiments.inspect tells.
         head: action head to train.
@@ -58,6 +60,11 @@ class Imitation:
     held_out: float | str | None = None
     two_valued: tuple[int, ...] | None = None
     hysteresis: float = 0.2
+
+    @property
+    def reads_latents(self) -> bool:
+        """Whether the head reads the latents of a world model."""
+        return getattr(self.settings, "reads_latents", True)
 
     def __post_init__(self):
         if self.updates < 1 or self.copies < 1:

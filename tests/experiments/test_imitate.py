@@ -20,6 +20,7 @@ from experiments.evaluation.actors import AgentActor
 from experiments.evaluation.measures import Measures
 from mummi.agent import Agent
 from mummi.imitation import metrics, record
+from mummi.imitation.chunks.baselines import BASELINES
 from mummi.imitation.demonstrations import Demonstrations, DemonstrationWriter, Reading
 from mummi.imitation.heads.head import HEADS
 from mummi.imitation.pilot import load_pilot
@@ -271,7 +272,8 @@ def test_every_head_learns_and_acts_on_the_same_world_model(name, trained, data,
 
 
 def test_every_head_has_a_test():
-    assert set(HEADS) == {"bc", "knn", "replay", "retrieval", *CHUNKS}
+    # The last are tested in test_imitate_encoders.py.
+    assert set(HEADS) == {"bc", "knn", "replay", "retrieval", *CHUNKS, *BASELINES}
 
 
 def test_measures_are_those_of_the_executed_actions():

@@ -12,6 +12,10 @@ Objective = Literal["mse", "imle", "mirror", "diffusion", "flow", "beso"]
 Backbone = Literal["unet", "performer", "transformer"]
 Prediction = Literal["noise", "sample"]
 Choice = Literal["proxy", "smoothness", "medoid", "first"]
+Source = Literal["latent", "sensors", "disentangled"]
+Pictures = Literal["resnet", "keypoints", "cnn"]
+OWN = ("sensors", "disentangled")
+"""Sources of the context that a head's own encoders read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +25,8 @@ class ChunkConfig:
     Attributes:
         backbone: unet (Diffusion Policy, IMLE Policy), performer (MIRROR), or transformer, the
             same with exact softmax attention (BESO), which is cheaper for short chunks.
-        context: latent (of the world model) or sensors (MIRROR's own encoders).
+        context: latent (of the world model), or encoders that are learned with the actions:
+            sensors (features in a row; MIRROR) or disentangled (shared and private parts; DisDP).
         observe: T_o, percepts that are seen.
         predict: T_p, actions of a chunk.
         execute: T_a, actions of it that are taken before the next is made.
@@ -30,7 +35,17 @@ class ChunkConfig:
         heads: of their attention.
         features: random features of each attention head of the performer.
         unet_widths: channels of the U-Net's levels.
-        image_width: channels of the first stage of the sensors' ResNet, whose paper has 64.
+        pictures: what encodes images: resnet (ResNet-18 and the mean over its map; MIRROR),
+            keypoints (ResNet-18 and spatial softmax; Diffusion Policy), or cnn (three strided
+            convolutions, which a CPU can train; what encodes depth either way).
+        image_width: channels of the first stage of the ResNet, whose paper has 64; half as many of
+            the first convolution.
+        shift: images and depth of a training window are moved by up to this share of their height
+            and width, each sensor's at random, edges repeated.
+        drop: probability, for each sensor that can fail, that a training window lacks it.
+        align_weight: weight of the alignment of shared parts.
+        align_temperature: τ of it.
+        orthogonality_weight: weight of the squared cosine between shared and private parts.
         change_share: share of the windows that is drawn in proportion to how much the wanted action
             changes over the T_a actions that are taken, each action that ever does having an equal
             part; all others alike.
@@ -50,7 +65,7 @@ class ChunkConfig:
     choice: ClassVar[Choice] = "first"
 
     backbone: Backbone = "unet"
-    context: Literal["latent", "sensors"] = "latent"
+    context: Source = "latent"
     observe: int = 2
     predict: int = 16
     execute: int = 8
@@ -59,7 +74,13 @@ class ChunkConfig:
     heads: int = only("backbone", "performer", "transformer", default=8)
     features: int = only("backbone", "performer", default=128)
     unet_widths: tuple[int, ...] = only("backbone", "unet", default=(256, 512, 1024))
-    image_width: int = only("context", "sensors", default=64)
+    pictures: Pictures = only("context", *OWN, default="resnet")
+    image_width: int = only("context", *OWN, default=64)
+    shift: float = only("context", *OWN, default=0.0)
+    drop: float = only("context", *OWN, default=0.0)
+    align_weight: float = only("context", "disentangled", default=0.1)
+    align_temperature: float = only("context", "disentangled", default=0.1)
+    orthogonality_weight: float = only("context", "disentangled", default=0.1)
     change_share: float = 0.0
     windows: int = WINDOWS["paper"]
     batch: int = 128
@@ -77,6 +98,11 @@ class ChunkConfig:
             if field.type is int and value < least:
                 raise ValueError(f"{field.name} {value} must be at least {least}")
         require_share(self.change_share)
+        for name in ("shift", "drop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} must be at least 0 and below 1")
+        if self.align_temperature <= 0:
+            raise ValueError(f"align_temperature {self.align_temperature} must be above 0")
         if self.batch > self.windows:
             raise ValueError(f"batch {self.batch} must be at most windows {self.windows}")
         if self.execute > self.predict:
@@ -97,6 +123,11 @@ class ChunkConfig:
     def updates(self) -> int:
         """Updates of training."""
         return self.windows // self.batch
+
+    @property
+    def reads_latents(self) -> bool:
+        """Whether the context is the latents of a world model."""
+        return self.context == "latent"
 
     def _require_halvings(self):
         halvings = 2 ** (len(self.unet_widths) - 1)

@@ -9,6 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mummi.imitation.chunks.baselines import (
+    BesoActConfig,
+    BesoActDropoutConfig,
+    DiffusionPolicyConfig,
+    DisBCConfig,
+    DisDPConfig,
+)
 from mummi.imitation.chunks.choice import overlap_scores, scores
 from mummi.imitation.chunks.config import (
     BesoConfig,
@@ -26,11 +33,16 @@ from mummi.imitation.metrics import diversity
 from mummi.runs import devices
 
 __all__ = [
+    "BesoActConfig",
+    "BesoActDropoutConfig",
     "BesoConfig",
     "ChunkCarry",
     "ChunkConfig",
     "ChunkHead",
     "DiffusionConfig",
+    "DiffusionPolicyConfig",
+    "DisBCConfig",
+    "DisDPConfig",
     "FlowConfig",
     "IMLEConfig",
     "MSEConfig",

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mummi.imitation.chunks.config import ChunkConfig
-from mummi.imitation.chunks.context import LatentContext, Sensed, SensorContext, sensed
+from mummi.imitation.chunks.context import Context, Sensed, augmented, context, sensed
 from mummi.imitation.chunks.generators import GENERATORS, State, Trained
 from mummi.imitation.chunks.performer import Performer
 from mummi.imitation.chunks.unet import UNet
@@ -70,21 +70,18 @@ class ChunkNetwork:
         else:
             features = config.features if config.backbone == "performer" else None
             self._backbone = Performer(config.blocks, config.heads, features)
-        if config.context == "latent":
-            self._context: nn.Module = LatentContext(config.width)
-        else:
-            self._context = SensorContext(sizes.modalities, config.width, config.image_width)
+        self._context = context(config, sizes)
         self.generator = GENERATORS[config.objective]
 
     def inputs(self, percept: Percept) -> Inputs:
         """What the context is made of, with zeros where a sensor is missing."""
-        if self.config.context == "latent":
+        if self.config.reads_latents:
             return percept.feature
         return sensed(percept, self.sizes.modalities)
 
     def blank(self, *lead: int) -> Inputs:
         """Inputs of zeros with leading axes ``lead``."""
-        if self.config.context == "latent":
+        if self.config.reads_latents:
             return np.zeros((*lead, self.sizes.feature), np.float32)
         modalities = self.sizes.modalities
         values = {m.name: np.zeros((*lead, *m.shape), m.dtype) for m in modalities}
@@ -93,7 +90,7 @@ class ChunkNetwork:
     def fit_scales(self, inputs: Inputs, actions: Float[np.ndarray, "N A"]) -> dict[str, Scale]:
         """The scales of demonstrations, sensors' over the steps at which they deliver."""
         scales = {"action": min_max(actions)}
-        if self.config.context == "latent":
+        if self.config.reads_latents:
             return scales | {"feature": z_score(inputs)}
         for m in self.sizes.modalities:
             if m.kind in ("vector", "embedding"):
@@ -109,18 +106,25 @@ class ChunkNetwork:
         of_context, of_backbone = jax.random.split(key)
         c = self.config
         example = jax.tree.map(jnp.asarray, self.blank(1, c.observe))
-        context = self._context.init(of_context, example)
+        encoders = self._context.init(of_context, example)
         tokens = jnp.zeros((1, c.observe, c.width))
         noise = jnp.zeros((1, c.predict, self.sizes.action))
         time = jnp.zeros(1) if self.generator.timed else None
         return {
-            "context": context,
+            "context": encoders,
             "backbone": self._backbone.init(of_backbone, tokens, noise, time),
         }
 
-    def tokens(self, params: dict, scales: dict[str, Scale], inputs: Inputs) -> Array:
-        """Context tokens [B, T_o, d]."""
-        if self.config.context == "latent":
+    def augmented(self, inputs: Inputs, key: Array) -> Inputs:
+        """Histories [B, T_o] as training sees them; latents stay as they are."""
+        c = self.config
+        if c.reads_latents:
+            return inputs
+        return augmented(inputs, self.sizes.modalities, key, c.shift, c.drop)
+
+    def context(self, params: dict, scales: dict[str, Scale], inputs: Inputs) -> Context:
+        """Context of T_o tokens."""
+        if self.config.reads_latents:
             inputs = scales["feature"].normalise(inputs)
         else:
             values = {
@@ -142,13 +146,15 @@ class ChunkNetwork:
         return jax.vmap(one, (1, None), 1)
 
     def loss(self, params, scales, inputs, chunks, key, state: State) -> Trained:
-        """Of histories [B, T_o] and normalised chunks [B, T_p]."""
-        generate = self.generate(params, self.tokens(params, scales, inputs))
-        return self.generator.loss(self.config, generate, chunks, key, state)
+        """Of histories [B, T_o] and normalised chunks [B, T_p], with the terms of the context."""
+        c, (tokens, terms) = self.config, self.context(params, scales, inputs)
+        trained = self.generator.loss(c, self.generate(params, tokens), chunks, key, state)
+        total = sum((getattr(c, f"{name}_weight") * x for name, x in terms.items()), trained.loss)
+        return trained._replace(loss=total, metrics=trained.metrics | terms)
 
     def sample(self, params, scales, inputs, key) -> Float[Array, "B K T A"]:
         """Normalised candidates for histories [B, T_o], clipped to [-1, 1]."""
         c = self.config
-        tokens = self.tokens(params, scales, inputs)
+        tokens = self.context(params, scales, inputs).tokens
         noise = jax.random.normal(key, (len(tokens), c.candidates, c.predict, self.sizes.action))
         return jnp.clip(self.generator.sample(c, self.generate(params, tokens), noise), -1, 1)

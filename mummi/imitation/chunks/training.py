@@ -197,13 +197,15 @@ def train(
 
     def step(state, data):
         inputs, chunks, history, future, scales, ends = data
-        of_rows, of_loss = jax.random.split(jax.random.fold_in(key, state.update + 1))
+        keys = jax.random.split(jax.random.fold_in(key, state.update + 1), 3)
+        of_rows, of_loss, of_change = keys
         if ends is None:
             rows = jax.random.randint(of_rows, (c.batch,), 0, len(chunks))
         else:
             uniform = jax.random.uniform(of_rows, (c.batch,))
             rows = jnp.searchsorted(ends, uniform, side="right")
         histories = jax.tree.map(lambda x: x[history[rows]], inputs)
+        histories = network.augmented(histories, of_change)
 
         def loss(params):
             trained = network.loss(

@@ -2,12 +2,14 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array
 
+from mummi.imitation.chunks.baselines import BASELINES
 from mummi.imitation.chunks.config import CONFIGS, ChunkConfig
 from mummi.modality import Modality
 from mummi.presets import CHUNKS, WINDOWS
@@ -17,8 +19,10 @@ class Percept(NamedTuple):
     """What a head sees of one step; leading axes [T] in a trajectory, [B] when acting.
 
     Attributes:
-        feature: latent state [h, s^c, s^f] of the frozen world model, float32 [..., F].
-        embeddings: what each sensor alone says, float32 [..., E_m]; zeros where it is missing.
+        feature: latent state [h, s^c, s^f] of the frozen world model, float32 [..., F]; F is 0 for
+            a head with encoders of its own, which no world model serves.
+        embeddings: what each sensor alone says, float32 [..., E_m]; zeros where it is missing, and
+            none at all without a world model.
         values: the sensors' raw values [..., *shape]; anything where one is missing.
         available: did each sensor deliver, bool [...].
     """
@@ -148,9 +152,12 @@ class HeadKind(NamedTuple):
         return getattr(importlib.import_module(self.module), self.head)(config, sizes)
 
 
-def _chunks(config: type[ChunkConfig]) -> HeadKind:
-    """The kind of a chunk head; ``presets`` keeps of each size what the objective has."""
-    own = {field.name for field in dataclasses.fields(config)}
+def _chunks(config: type[ChunkConfig], fixed: Collection[str] = ()) -> HeadKind:
+    """The kind of a chunk head; ``presets`` keeps of each size what the objective has.
+
+    What is ``fixed`` is as in ``config`` in every preset.
+    """
+    own = {field.name for field in dataclasses.fields(config)} - set(fixed)
     presets = {
         preset: {name: size for name, size in sizes.items() if name in own}
         for preset, sizes in CHUNKS.items()
@@ -172,5 +179,11 @@ HEADS: dict[str, HeadKind] = {
         "mummi.imitation.heads.retrieval", "RetrievalHead", "RetrievalHeadConfig"
     ),
     **{name: _chunks(config) for name, config in CONFIGS.items()},
+    # What a baseline says of itself is what was published of it, and fixed but for pictures: those
+    # are a matter of the preset, for a CPU cannot train a ResNet.
+    **{
+        name: _chunks(config, inspect.get_annotations(config).keys() - {"pictures"})
+        for name, config in BASELINES.items()
+    },
 }
 """Head by name; each is imported when it is asked for."""

@@ -9,13 +9,12 @@ import pytest
 
 from mummi.imitation.chunks.choice import scores
 from mummi.imitation.chunks.config import CONFIGS, ChunkConfig, MirrorConfig
-from mummi.imitation.chunks.context import SensorContext, sensed
 from mummi.imitation.chunks.head import ChunkHead
 from mummi.imitation.chunks.network import min_max, z_score
 from mummi.imitation.chunks.training import drawn, windows
 from mummi.imitation.heads.head import HEADS, Percept, Sizes, Trajectory
 from mummi.presets import CHUNKS
-from tests.support.small import MODALITIES, draw_value, random_parameters
+from tests.support.small import MODALITIES, draw_value
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -174,29 +173,6 @@ def test_the_chunk_that_is_taken_has_the_least_score(choice):
         np.testing.assert_allclose(new.chunk, wanted, atol=1e-5)
 
 
-def test_a_missing_sensor_reaches_the_context_as_zeros_whatever_it_holds():
-    context = SensorContext(MODALITIES, 8, 8)
-    seen = percept(3)
-    clean = jax.tree.map(lambda x: x[None], sensed(seen, MODALITIES))
-    assert not all(delivered.all() for delivered in seen.available.values())
-    spoiled = {
-        m.name: np.where(
-            seen.available[m.name].reshape(-1, *(1,) * len(m.shape)),
-            seen.values[m.name],
-            np.array(255 if m.dtype == np.uint8 else np.nan).astype(m.dtype),
-        )
-        for m in MODALITIES
-    }
-    dirty = jax.tree.map(lambda x: x[None], sensed(seen._replace(values=spoiled), MODALITIES))
-    params = random_parameters(lambda key: context.init(key, jax.tree.map(jnp.asarray, clean)))
-    apply = jax.jit(context.apply)
-    tokens = apply(params, clean)
-    np.testing.assert_array_equal(apply(params, dirty), tokens)
-    delivered = {name: np.ones_like(x) for name, x in clean.available.items()}
-    assert not np.allclose(apply(params, clean._replace(available=delivered)), tokens)
-    assert tokens.shape == (1, 3, 8)
-
-
 def test_the_sensors_can_be_the_context_of_a_head():
     config = dataclasses.replace(TINY, context="sensors", windows=10)
     head = ChunkHead(config, SIZES._replace(modalities=MODALITIES[1:]))  # a ResNet compiles long
@@ -272,6 +248,9 @@ def test_a_diverging_loss_ends_training_with_its_name():
         ("mirror", {"least_threshold": 9.0}, "least_threshold 9.0 must be above 0 and at most"),
         ("beso", {"least_std": 99.0}, "least_std 99.0 must be above 0 and below most_std 80.0"),
         ("beso", {"spread": 0.0}, "spread 0.0 must be above 0"),
+        ("mse", {"drop": 1.0}, "drop 1.0 must be at least 0 and below 1"),
+        ("mse", {"shift": -0.1}, "shift -0.1 must be at least 0 and below 1"),
+        ("mse", {"align_temperature": 0.0}, "align_temperature 0.0 must be above 0"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(objective, changes, message):

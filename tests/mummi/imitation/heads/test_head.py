@@ -89,7 +89,7 @@ def test_all_heads_that_train_by_gradient_see_as_many_windows():
     for preset in ("paper", "laptop", "debug"):
         settings = [kind.default(preset) for kind in HEADS.values()]
         trained = [s for s in settings if hasattr(s, "windows")]
-        assert len(trained) == 7 and len({s.windows for s in trained}) == 1
+        assert len(trained) == 12 and len({s.windows for s in trained}) == 1
         assert all(s.updates == s.windows // s.batch >= 3 for s in trained)
     with pytest.raises(ValueError, match="batch 9 must be at least 1 and at most windows 8"):
         BCConfig(windows=8, batch=9)
