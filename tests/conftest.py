@@ -50,6 +50,31 @@ def share_compiled():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def environments_here():
+    """Environments run in the test's own process: a worker takes seconds to start.
+
+    Tests of the workers ask for ``workers``; commands that tests start have them as users do.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        _set_processes(patch, False)
+        yield
+
+
+@pytest.fixture
+def workers(environments_here):
+    """Each environment has a process of its own, as outside of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        _set_processes(patch, True)
+        yield
+
+
+def _set_processes(patch: pytest.MonkeyPatch, processes: bool) -> None:
+    from envs.processes.parallel import ParallelEnvironments
+
+    patch.setitem(ParallelEnvironments.__init__.__kwdefaults__, "processes", processes)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled():
     """Frees what was compiled once the process is large: it would grow to many gigabytes."""

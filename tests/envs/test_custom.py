@@ -94,7 +94,7 @@ def test_a_declaration_or_a_step_that_is_wrong_says_what_it_must_be(mistake, mes
         envs.make(f"{ROBOTS}:Wrong", mistake=mistake).reset()
 
 
-def test_workers_find_it_and_its_numbered_episodes_are_the_same_in_each():
+def test_workers_find_it_and_its_numbered_episodes_are_the_same_in_each(workers):
     with ParallelEnvironments(f"{ROBOTS}:Numbered", [5, 5], missing="medium") as pool:
         starts = pool.reset(numbers=[2, 2]).values["joints"]
         np.testing.assert_array_equal(starts[0], starts[1])

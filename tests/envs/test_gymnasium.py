@@ -108,7 +108,7 @@ def test_episodes_follow_from_seed_and_number():
     assert steps[0] != steps[2]
 
 
-def test_a_task_of_gymnasium_steps_in_workers():
+def test_a_task_of_gymnasium_steps_in_workers(workers):
     with ParallelEnvironments(PENDULUM, [0, 0], action_repeat=2, missing="medium") as pool:
         batch = pool.reset(numbers=[1, 1])
         assert pool.action_repeat == 2 and pool.modalities[0].name == "observation"

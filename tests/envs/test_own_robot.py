@@ -45,7 +45,7 @@ def test_its_episodes_are_as_declared_and_numbered(robot):
     assert first.values["camera"].sum() == 2 * 255
 
 
-def test_it_steps_in_workers_and_ready_made(robot):
+def test_it_steps_in_workers_and_ready_made(robot, workers):
     with ParallelEnvironments("my_robot:Reacher", [0, 0]) as pool:
         started = pool.reset(numbers=[1, 1]).values["encoders"]
         np.testing.assert_array_equal(*started)

@@ -135,7 +135,7 @@ def test_the_bare_products_run():
 
 
 @pytest.mark.parametrize(("stage", "rows"), [("env", 2), ("replay", 3), ("train", 1), ("act", 2)])
-def test_every_stage_gives_a_rate_and_a_ratio(stage, rows):
+def test_every_stage_gives_a_rate_and_a_ratio(stage, rows, workers):
     arguments = benchmark.Arguments((stage,), "debug", "dmc_walker_stand", repeats=1)
     found = benchmark.benchmark(arguments)
     assert [row.stage for row in found] == [stage] * rows

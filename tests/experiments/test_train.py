@@ -75,7 +75,8 @@ def test_every_body_and_every_method_trains_and_evaluates(tmp_path, task, method
     assert result.lengths == [20] and np.isfinite(result.mean)
 
 
-@pytest.mark.parametrize("task", TASKS)
+# The other walkers have the sensors of the one that walks.
+@pytest.mark.parametrize("task", sorted({*TASKS} - {"walker_stand", "walker_run"}))
 def test_every_method_has_a_loss_and_an_action_for_the_sensors_of_every_task(task):
     """What depends on the pair of both: encoders, decoders, fusion and contrast of these sensors.
 

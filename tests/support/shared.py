@@ -12,12 +12,13 @@ import pytest
 from mummi.agent import Agent
 from mummi.runs import devices
 
-FUNCTIONS = ("init", "update", "update_many", "update_model", "_compiled_act")
+# Functions elsewhere that take the model as static are compiled once for one model.
+SHARED = ("model", "behavior", "init", "update", "update_many", "update_model", "_compiled_act")
 
 
 @contextlib.contextmanager
 def shared_agents() -> Iterator[None]:
-    """Within it every new agent takes its compiled functions from one of the same settings."""
+    """Within it every new agent takes model and functions from the first of the same settings."""
     first: dict[str, Agent] = {}
     initialise: dict[Callable, Callable] = {}
     make, run_once = Agent.__init__, devices.run_once
@@ -32,7 +33,7 @@ def shared_agents() -> Iterator[None]:
             first[key] = self
             self.init = jax.jit(self.init)
             initialise[self.init] = jax.jit(self.init, compiler_options=devices.RUNS_ONCE)
-        for name in FUNCTIONS:
+        for name in SHARED:
             setattr(self, name, getattr(first[key], name))
 
     def run(function, *arguments):

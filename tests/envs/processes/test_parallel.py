@@ -16,6 +16,8 @@ from envs.processes.parallel import MAX_RESTARTS, ParallelEnvironments
 from envs.processes.worker import record
 from tests.support import robots
 
+pytestmark = pytest.mark.usefixtures("workers")
+
 SIZE = 16
 SEEDS = [3, 4]
 LENGTH = 20  # steps of an episode of the dummy task

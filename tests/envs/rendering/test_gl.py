@@ -87,7 +87,7 @@ def test_without_any_backend_the_command_says_what_to_type(renders, capsys):
     "task", ["walker_walk", "dmc_cup_catch", "table_wiping", "libero_10/3", "metaworld"]
 )
 def test_it_is_settled_before_processes_are_started_for_a_task_that_is_drawn(
-    renders, monkeypatch, task
+    renders, workers, monkeypatch, task
 ):
     renders()
     monkeypatch.setattr(parallel, "Process", lambda *_: pytest.fail("a process was started"))
@@ -102,7 +102,7 @@ def test_a_task_that_is_not_drawn_needs_no_backend(renders):
     envs.settle_drawing("somebody.s:Own")
 
 
-def test_a_command_says_it_in_one_sentence(renders, tmp_path, capsys):
+def test_a_command_says_it_in_one_sentence(renders, workers, tmp_path, capsys):
     renders()
     flags = ["--task", "walker_walk", "--preset", "debug", "--logdir", str(tmp_path / "run")]
     with pytest.raises(SystemExit):

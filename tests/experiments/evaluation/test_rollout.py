@@ -9,7 +9,6 @@ import pytest
 
 from envs.processes.parallel import ParallelEnvironments
 from experiments.evaluation.actors import AgentActor, expert_actor, random_actor
-from experiments.evaluation.agreement import _filter
 from experiments.evaluation.rollout import (
     evaluation_environments,
     evaluation_seeds,
@@ -126,7 +125,7 @@ def test_what_a_lost_worker_began_is_not_counted():
     assert result.lengths == [1, 2, 3, 4] and result.returns == [0, 2, 6, 12]
 
 
-def test_a_worker_that_is_killed_plays_its_episode_anew():
+def test_a_worker_that_is_killed_plays_its_episode_anew(workers):
     with evaluation_environments(dataclasses.replace(TOY, task="dummy"), 2, SEED) as pool:
         expected = rollout(random_actor(2, 2, SEED), pool, range(3))
         steps = 0
@@ -141,7 +140,7 @@ def test_a_worker_that_is_killed_plays_its_episode_anew():
             assert rollout(random_actor(2, 2, SEED), pool, range(3), watch=watch) == expected
 
 
-def test_one_environment_runs_in_a_process_too_and_an_error_in_it_is_no_error_here():
+def test_one_environment_runs_in_a_process_too_and_an_error_in_it_is_no_error_here(workers):
     with evaluation_environments(dataclasses.replace(TOY, task="dummy"), 1, SEED) as pool:
         broken = iter([False] * 4 + [True] + [False] * 100)
 
@@ -153,7 +152,9 @@ def test_one_environment_runs_in_a_process_too_and_an_error_in_it_is_no_error_he
         assert result.lengths == [20, 20] and pool.restarts == 1
 
 
-def test_a_simulator_that_dies_in_an_evaluation_does_not_end_the_training(tmp_path, monkeypatch):
+def test_a_simulator_that_dies_in_an_evaluation_does_not_end_the_training(
+    tmp_path, monkeypatch, workers
+):
     step, steps = ParallelEnvironments.step, []
 
     def dying(self, *arguments):
@@ -165,15 +166,16 @@ def test_a_simulator_that_dies_in_an_evaluation_does_not_end_the_training(tmp_pa
 
     monkeypatch.setattr(ParallelEnvironments, "step", dying)
     more = ("--envs", "1", "--evaluate-every", "100", "--evaluate-episodes", "2")
-    compiled = _filter._cache_size()
+    make, agents = Agent.__init__, []
+    monkeypatch.setattr(Agent, "__init__", lambda *given: (agents.append(given), make(*given))[1])
     with pytest.warns(RuntimeWarning, match="worker 0 of task 'dummy' is started anew"):
         tiny.run(tmp_path, *more, "--steps", "200")
     returns = [
         row["evaluation/return"] for row in read_metrics(tmp_path) if "evaluation/return" in row
     ]
     assert len(returns) == 2 and np.isfinite(returns).all()
-    # Nor does each evaluation of a training compile anew how the sensors agree.
-    assert _filter._cache_size() == compiled + 1
+    # Nor does each evaluation compile anew what it asks of the agent, which is the trainer's.
+    assert len(agents) == 1
 
 
 def test_environments_of_an_evaluation_are_alike_and_unlike_those_of_training():

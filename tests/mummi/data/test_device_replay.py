@@ -16,8 +16,8 @@ from mummi.modality import Modality
 from mummi.runs.devices import data_mesh
 from mummi.runs.logger import read_metrics
 from mummi.training.batches import UPDATES_PER_CALL, Batches
-from tests.mummi.data.test_replay import SENSORS, assert_same, make_episode
 from tests.support import tiny
+from tests.support.replays import SENSORS, assert_same, make_episode
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -21,40 +21,7 @@ from mummi.data.episode import NotFinite
 from mummi.data.prefetch import Prefetch
 from mummi.data.replay import EpisodeWriter, Replay
 from mummi.modality import Modality
-
-SENSORS = (Modality("rgb", "image", (4, 4, 3)), Modality("touch", "vector", (2,)))
-
-
-def make_episode(length, mark=0.0, action_size=2, sensors=SENSORS):
-    """An episode whose rewards, mark + t, tell which step of which episode they are."""
-    rng = np.random.default_rng(int(mark))
-    writer = EpisodeWriter(sensors, action_size)
-    for t in range(length):
-        writer.append(
-            {m.name: rng.integers(0, 255, m.shape).astype(m.dtype) for m in sensors},
-            {m.name: rng.random() < 0.5 for m in sensors},
-            rng.standard_normal(action_size),
-            mark + t,
-            t == 0,
-            t == length - 1,
-            False,
-        )
-    return writer.finish()
-
-
-def make_replay(directory, capacity=1000, seed=0):
-    return Replay(directory, SENSORS, 2, capacity, seed)
-
-
-def files(directory):
-    return sorted(path.name for path in Path(directory).iterdir())
-
-
-def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for key in a:
-        assert a[key].dtype == b[key].dtype
-        np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+from tests.support.replays import SENSORS, assert_same, files, make_episode, make_replay
 
 
 def test_what_was_wanted_is_sampled_beside_what_was_done(tmp_path):
@@ -234,14 +201,14 @@ def test_the_newest_steps_come_as_often_as_asked(tmp_path, share, newest):
     replay = make_replay(tmp_path)
     for i, size in enumerate((2, 4, 9, 3)):
         replay.add(make_episode(size, 100.0 * i), i)
-    first = replay.sample(6000, 2, share, newest)["reward"][:, 0]
+    first = replay.sample(2000, 2, share, newest)["reward"][:, 0]
     steps = np.concatenate([100.0 * i + np.arange(size) for i, size in enumerate((2, 4, 9, 3))])
     expected = np.full(18, (1 - share) / 18)
     expected[-newest:] += share / min(newest, 18)
     counts = (first[:, None] == steps).sum(0)
     likely = expected > 0
     assert counts[~likely].sum() == 0
-    assert scipy.stats.chisquare(counts[likely], 6000 * expected[likely]).pvalue > 1e-3
+    assert scipy.stats.chisquare(counts[likely], 2000 * expected[likely]).pvalue > 1e-3
 
 
 def test_an_empty_replay_is_refused(tmp_path):
@@ -439,11 +406,12 @@ def test_adding_and_sampling_from_two_threads_gives_whole_windows(tmp_path):
 
 WRITE_FOREVER = """
 import sys
-from tests.mummi.data.test_replay import make_episode, make_replay
+from tests.support.replays import make_episode, make_replay
 replay = make_replay(sys.argv[1], capacity=200)
-print("ready", flush=True)
 for i in range(10**9):
     replay.add(make_episode(20, 100.0 * i), 20 * (i + 1))
+    if i == 0:
+        print("written", flush=True)
 """
 
 
@@ -454,7 +422,7 @@ def test_a_run_killed_while_writing_leaves_only_whole_episodes(tmp_path):
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
-        assert process.stdout.readline() == b"ready\n"
+        assert process.stdout.readline() == b"written\n"
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()

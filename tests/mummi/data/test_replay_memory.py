@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mummi.data.replay import Replay
-from tests.mummi.data.test_replay import SENSORS, assert_same, files, make_episode, make_replay
+from tests.support.replays import SENSORS, assert_same, files, make_episode, make_replay
 
 
 @pytest.mark.parametrize("memory", [0, 600, 2500])

@@ -7,8 +7,8 @@ import pytest
 
 from mummi.runs.devices import data_mesh
 from mummi.training.batches import Batches
-from tests.mummi.data.test_replay import SENSORS, make_episode
 from tests.support import tiny
+from tests.support.replays import SENSORS, make_episode
 
 FLAGS = ("--prefill-from", "demonstrations", "--demonstration-share", "0.5")
 
