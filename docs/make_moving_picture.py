@@ -17,13 +17,15 @@ NAMES = ("evaluation-frozen_depth", "evaluation-frozen_depth-trust")
 PICTURE = pathlib.Path(__file__).parent / "images" / "frozen_depth.gif"
 FRAMES, EVERY, SHRINK = 60, 2, 2
 """The first frames of the videos, of which one is shown in so many, and by how much smaller."""
-COLOURS, MILLISECONDS = 32, 160
+COLOURS, MILLISECONDS = 32, 200
 
 
 def main() -> None:
     """Writes the picture; all frames share the colours of the last."""
     videos = [iio.imread(VIDEOS / f"{name}.mp4", plugin="pyav")[:FRAMES:EVERY] for name in NAMES]
-    both = [Image.fromarray(np.concatenate(rows)).reduce(SHRINK) for rows in zip(*videos)]
+    both = [
+        Image.fromarray(np.concatenate(rows)).reduce(SHRINK) for rows in zip(*videos, strict=True)
+    ]
     palette = both[-1].quantize(COLOURS, dither=Image.Dither.NONE)
     first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in both)
     first.save(

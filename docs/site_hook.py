@@ -38,17 +38,20 @@ def dotted(path: pathlib.Path) -> str:
 
 
 def api_page(folder: pathlib.Path) -> str:
-    """All modules of a package in the order of their names, the package itself first."""
-    modules = sorted(folder.glob("*.py"), key=lambda path: (path.stem != "__init__", path.stem))
-    return f"# {dotted(folder)}\n\n" + "\n".join(f"::: {dotted(path)}\n" for path in modules)
+    """A package and, in the order of their names, its modules."""
+    modules = sorted(path for path in folder.glob("*.py") if path.stem != "__init__")
+    title = f"::: {dotted(folder)}\n    options:\n      heading_level: 1\n\n"
+    return title + "\n".join(f"::: {dotted(path)}\n" for path in modules)
 
 
 def commands_page() -> str:
     """What each command is and the settings it takes."""
     modules = (path for path in sorted(ROOT.glob("experiments/*.py")) if path.stem != "__init__")
     commands = [path for path in modules if "\ndef main(" in path.read_text()]
-    options = "    options:\n      members: [Arguments]\n"
-    return "# Commands\n\n" + "\n".join(f"::: {dotted(path)}\n{options}" for path in commands)
+    options = "    options:\n      members: [Arguments, Options]\n"
+    sections = "\n".join(f"::: {dotted(path)}\n{options}" for path in commands)
+    settings = "Those of `experiments.train` are the fields of [`Config`][mummi.config.Config]."
+    return f"# Commands\n\n`--help` explains every flag. {settings}\n\n{sections}"
 
 
 def on_config(config):
