@@ -4,14 +4,15 @@ mkdocs calls the functions ``on_*``. README.md, CHANGELOG.md and CONTRIBUTING.md
 package a page of the API, and the cards of pretrained agents stand on the page about these. A link
 that leads to the right file in the repository leads to the right page of the site: one to a source
 file, ``…/fusion.py#product_of_experts``, to that function's documentation. Fences ``math`` hold
-LaTeX, and become MathML, which browsers draw without a script.
+LaTeX, and become drawings, which need neither a script nor a font.
 """
 
+import html
 import pathlib
 import posixpath
 import re
 
-from latex2mathml.converter import convert
+import ziamath
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -63,8 +64,10 @@ def on_config(config):
 
 
 def equation(source: str, *_, **__) -> str:
-    """LaTeX as MathML."""
-    return f'<div class="math">{convert(source.strip(), display="block")}</div>'
+    """LaTeX drawn as SVG; the source is what is read aloud."""
+    source = " ".join(source.split())
+    drawn = ziamath.Latex(source, size=18, color="currentColor").svg()
+    return f'<div class="math" role="img" aria-label="{html.escape(source)}">{drawn}</div>'
 
 
 def on_files(files, config):

@@ -148,6 +148,5 @@ def test_the_site_builds_and_fetches_nothing(tmp_path):
     for name, page in pages.items():
         fetched = re.findall(r"<(?:script|img|link|iframe)[^>]+(?:src|href)=\"(?:https?:)?//", page)
         assert not fetched, f"{name} fetches {fetched}"
-    assert pages["concepts.html"].count("<math") >= 10
-    assert "mummi.model.fusion.html" not in pages["concepts.html"]
+    assert pages["concepts.html"].count('<div class="math"') >= 10
     assert "api/mummi.model.html#mummi.model.fusion.product_of_experts" in pages["concepts.html"]
