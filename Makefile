@@ -1,6 +1,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS := .venv-docs
 
 # dm_control needs labmaze, which has no wheel for 3.13 and is built with Bazel.
 SUITABLE := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
@@ -8,7 +9,7 @@ SUITABLE := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test lint venv libero metaworld gl
+.PHONY: help demo test lint docs venv libero metaworld gl
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -22,6 +23,10 @@ test: venv gl  ## run the tests
 lint: venv  ## check style and formatting
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+docs: $(DOCS)/.installed  ## build the documentation's site into site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build
+	@echo 'open site/index.html; with its search: python3 -m http.server --directory site'
 
 venv: $(STAMP)  ## make or update .venv from requirements.txt
 
@@ -47,4 +52,10 @@ $(STAMP): requirements.txt setup.cfg
 		exit 1; }
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DOCS)/.installed: requirements-docs.txt
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or 3.12 is needed; name one: make docs PYTHON=/path/to/python3'; exit 1; }
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --no-deps -r requirements-docs.txt
 	@touch $@

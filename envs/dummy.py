@@ -22,7 +22,8 @@ class Dummy:
         task: its name; there is only one.
         seed: int, of the noise.
         image_size: pixels of a side.
-        background, training: taken as by the other tasks; there is no background.
+        background: taken as by the other tasks; there is none.
+        training: taken as by the other tasks.
         action_repeat: reported, and a factor of the reward.
         length: steps of an episode after the first.
     """

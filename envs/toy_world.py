@@ -96,7 +96,8 @@ class ToyWorld:
         task: one of ``TASKS``.
         seed: int, of the start positions.
         image_size: height and width of images, pixels.
-        background, training: taken as by the other tasks; there is no background.
+        background: taken as by the other tasks; there is none.
+        training: taken as by the other tasks.
         action_repeat: control steps for each call of ``step``; rewards are summed over them.
 
     Raises:

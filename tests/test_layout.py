@@ -215,7 +215,13 @@ def test_nothing_is_unpickled_but_what_the_other_end_of_a_pipe_of_ours_sends(pat
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-libero.txt", "requirements-metaworld.txt"]
+    "name",
+    [
+        "requirements.txt",
+        "requirements-docs.txt",
+        "requirements-libero.txt",
+        "requirements-metaworld.txt",
+    ],
 )
 def test_requirements_are_pinned(name):
     lines = (ROOT / name).read_text().splitlines()
