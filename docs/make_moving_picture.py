@@ -2,7 +2,7 @@
 
 It shows the videos that these write, the first above the second:
 
-    python -m experiments.evaluate --pretrained walker_stand --episodes 1 --video --no-agreement \
+    python -m experiments.evaluate --pretrained walker_walk --episodes 1 --video --no-agreement \
         --missing experiments/frozen_depth.yaml [--trust on]
 """
 
@@ -12,7 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 from PIL import Image
 
-VIDEOS = pathlib.Path("runs/pretrained/walker_stand/videos")
+VIDEOS = pathlib.Path("runs/pretrained/walker_walk/videos")
 NAMES = ("evaluation-frozen_depth", "evaluation-frozen_depth-trust")
 PICTURE = pathlib.Path(__file__).parent / "images" / "frozen_depth.gif"
 FRAMES, EVERY, SHRINK = 60, 2, 2

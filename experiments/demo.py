@@ -7,7 +7,7 @@ from experiments.command_line import explain, parse_config
 from experiments.train import train
 
 LOGDIR = "runs/demo"
-SHOWN = "walker_stand"
+SHOWN = "walker_walk"
 """Agent of the package that is shown first."""
 FROZEN = str(pathlib.Path(__file__).with_name("frozen_depth.yaml"))
 EPISODES = 4

@@ -10,8 +10,8 @@ def test_the_demo_shows_an_agent_of_the_package_whose_depth_camera_freezes(monke
     asked = []
     monkeypatch.setattr(evaluate, "evaluate", asked.append)
     demo.show()
-    folder = str(pretrained.folder("pretrained:walker_stand"))
-    assert all(a.logdir == folder and a.out == "runs/pretrained/walker_stand" for a in asked)
+    folder = str(pretrained.folder("pretrained:walker_walk"))
+    assert all(a.logdir == folder and a.out == "runs/pretrained/walker_walk" for a in asked)
     off, on = ([load_script(name).name for name in a.missing] for a in asked)
     assert (off, on) == (["none", "high", "frozen_depth"], ["frozen_depth"])
     assert [a.trust for a in asked] == ["off", "on"] and all(a.video for a in asked)

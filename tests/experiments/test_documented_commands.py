@@ -22,7 +22,14 @@ FENCE = re.compile(r"^ *```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"python -m (experiments[\w.]+)([^\n`]*)")
 SCRIPT = re.compile(r"python (docs/\w+\.py)")
-PLACEHOLDERS = {"TASK": "assembly", "HEAD": "bc", "S": "0", "P": "laptop", "$seed": "0"}
+PLACEHOLDERS = {
+    "TASK": "assembly",
+    "HEAD": "bc",
+    "S": "0",
+    "P": "laptop",
+    "$seed": "0",
+    "$head": "disdp",
+}
 """What stands for a value that the parser checks, and such a value."""
 
 

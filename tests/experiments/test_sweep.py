@@ -226,7 +226,7 @@ def test_an_evaluation_that_is_not_of_this_command_is_due_again(copy, monkeypatc
 
 def test_more_steps_are_trained(copy):
     more = sweep.grid(
-        sweep.Arguments(("dummy",), ("mummi",), (0,), "debug", str(copy), episodes=1),
+        sweep.Arguments(tasks=("dummy",), seeds=(0,), preset="debug", logdir=str(copy), episodes=1),
         (*tiny.FLAGS, "--steps", "500"),
     )
     assert not sweep_jobs.complete(more[0])
