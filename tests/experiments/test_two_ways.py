@@ -1,5 +1,6 @@
 """The test bed with two ways and the latency table."""
 
+import dataclasses
 import functools
 import json
 
@@ -68,7 +69,11 @@ def test_all_objectives_have_the_laptops_sizes_and_are_compared_alike():
             assert (made.candidates, made.choice) == (5, "medoid")
 
 
-def test_the_command_leaves_a_picture_and_numbers(tmp_path, capsys):
+def test_the_command_leaves_a_picture_and_numbers(tmp_path, monkeypatch, capsys):
+    made = two_ways.config
+    monkeypatch.setattr(
+        two_ways, "config", lambda *arguments: dataclasses.replace(made(*arguments), blocks=1)
+    )
     flags = ("--updates", "2", "--rollouts", "1", "--demonstrations", "8", "--candidates", "2")
     two_ways.main([*flags, "--objectives", "mse", "imle", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "numbers.json").read_text())

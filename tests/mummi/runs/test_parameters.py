@@ -9,9 +9,11 @@ from mummi.runs import parameters
 from mummi.runs.checkpoint import Checkpointer
 from tests.support.small import ACTION_SIZE, MODALITIES, small_config
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 
 @pytest.fixture(scope="module")
-def agent():
+def agent(quick_compile):
     return Agent(small_config(), MODALITIES, ACTION_SIZE)
 
 
