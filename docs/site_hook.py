@@ -11,9 +11,13 @@ import html
 import pathlib
 import posixpath
 import re
+import warnings
 
-import ziamath
 from mkdocs.structure.files import File
+
+with warnings.catch_warnings():  # of how it opens its font
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import ziamath
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUTSIDE = {
