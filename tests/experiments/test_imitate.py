@@ -13,7 +13,7 @@ import pytest
 
 import mummi
 from envs.processes.parallel import Batch
-from experiments import collect, imitate, tables, train
+from experiments import collect, imitate, release, tables, train
 from experiments.command_line import parse_config
 from experiments.evaluation import ablation
 from experiments.evaluation.actors import AgentActor
@@ -484,6 +484,16 @@ def test_a_pilot_acts_for_several_robots(trained):
         actions = act(Batch(values, available, np.zeros(2), *flags, info=[{}, {}]), [0, 0])
         # The second robot forgets its past at every step.
         assert np.array_equal(*actions) == (t == 0)
+
+
+def test_a_released_head_acts_as_the_run(trained, tmp_path):
+    told = {"command": "imitate it", "commit": "abc", "limits": "Toy."}
+    out = release.release(release.Arguments(str(trained), str(tmp_path / "given"), **told))
+    values = {n: v[0] for n, v in imitated.demonstration(0).values.items()}
+    given, original = mummi.load_policy(out), mummi.load_policy(trained)
+    np.testing.assert_allclose(given(values), original(values), atol=5e-3)
+    assert given.step == original.step
+    assert not (out / "eval").exists() and not (out / "checkpoints").exists()
 
 
 def test_a_trained_head_collects(trained, tmp_path):
