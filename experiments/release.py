@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import tempfile
 
 import tyro
 
@@ -16,7 +17,6 @@ from mummi.imitation.pilot import HEAD, head_arrays
 from mummi.imitation.scaling import FILE as SCALING
 from mummi.runs import parameters, thresholds
 from mummi.runs import record as run
-from mummi.runs.files import atomic
 
 CARD = "README.md"
 
@@ -61,8 +61,19 @@ def release(arguments: Arguments) -> pathlib.Path:
         )
     if out.exists():
         raise ValueError(f"--out {str(out)!r} is there already; remove it, or name another folder")
-    out.mkdir(parents=True)
-    run.save(out, record)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
+        made = pathlib.Path(temporary, "agent")
+        made.mkdir()
+        fill(made, logdir, record, step)
+        (made / CARD).write_text(card(arguments, record, step, scores))
+        made.rename(out)
+    return out
+
+
+def fill(out: pathlib.Path, logdir: pathlib.Path, record: run.Run, step: int) -> None:
+    """Writes all but the card; paths of the machine that made the run stay there."""
+    run.save(out, record._replace(config=dataclasses.replace(record.config, logdir="")))
     imitates = imitation.is_imitation(logdir)
     if not imitates or imitation.load(logdir).reads_latents:
         agent = Agent(record.config, record.modalities, record.action_size)
@@ -73,9 +84,6 @@ def release(arguments: Arguments) -> pathlib.Path:
     if judged.is_file():
         thresholds.path(out, step).parent.mkdir()
         shutil.copyfile(judged, thresholds.path(out, step))
-    with atomic(out / CARD) as temporary:
-        temporary.write_text(card(arguments, record, step, scores))
-    return out
 
 
 def evaluations(logdir: pathlib.Path, step: int) -> dict[str, dict]:
@@ -85,10 +93,13 @@ def evaluations(logdir: pathlib.Path, step: int) -> dict[str, dict]:
 
 
 def save_head(logdir: pathlib.Path, out: pathlib.Path) -> None:
-    """Writes the action head in half precision, and copies how data are read and scaled."""
+    """Writes the action head in half precision, and how data are read and scaled."""
     arrays = head_arrays(logdir / HEAD)
     save_episode(out / HEAD, {name: parameters.halved(name, x) for name, x in arrays.items()})
-    for name in (imitation.FILE, imitation.SPLIT, imitation.INSTRUCTIONS, SCALING):
+    made = imitation.load(logdir)
+    names = {name: pathlib.Path(getattr(made, name)).name for name in ("data", "world_model")}
+    imitation.save(out, dataclasses.replace(made, **names))
+    for name in (imitation.SPLIT, imitation.INSTRUCTIONS, SCALING):
         if (logdir / name).is_file():
             shutil.copyfile(logdir / name, out / name)
 

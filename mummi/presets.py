@@ -94,8 +94,8 @@ _WIPING_MODEL = {"reward_weight": 2.0}
 _WIPING_BEHAVIOR = {"exploration_options": 0.0}
 
 
-# Of Natural MuJoCo: there a depth of 1 means that nothing is there, and a state that takes nats
-# cheaply from its sensors takes the moving background in.
+# Of Natural MuJoCo: there a depth of 1 means that nothing is there, and what cannot be predicted,
+# such as the moving background, must cost more in the latent state.
 _NATURAL_MODEL = {"depth_input": "silhouette", "kl_weight": 3.0}
 _NATURAL = ("walker", "finger", "cup")
 

@@ -493,6 +493,7 @@ def test_a_released_head_acts_as_the_run(trained, tmp_path):
     given, original = mummi.load_policy(out), mummi.load_policy(trained)
     np.testing.assert_allclose(given(values), original(values), atol=5e-3)
     assert given.step == original.step
+    assert str(tmp_path.parent) not in (out / record.FILE).read_text()
     assert not (out / "eval").exists() and not (out / "checkpoints").exists()
 
 

@@ -7,6 +7,7 @@ import mummi
 from experiments import evaluate, release, train
 from mummi import pretrained
 from mummi.runs import parameters
+from mummi.runs.record import load as load_run
 
 FLAGS = ["--preset", "debug", "--task", "dummy", "--steps", "1200", "--envs", "1"]
 
@@ -44,6 +45,8 @@ def test_a_released_agent_is_evaluated_and_loaded_by_its_name(
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md", "config.yaml", parameters.FILE, "trust",
     ]  # fmt: skip
+    assert str(tmp_path) not in (out / "config.yaml").read_text()
+    assert str(logdir) not in (out / "config.yaml").read_text()
     card = (out / "README.md").read_text()
     assert "| none, trust | 0 % |" in card or "| none-trust | 0 % |" in card, card
     assert "Toy." in card and "`abc`" in card
@@ -77,6 +80,7 @@ def test_an_agent_that_does_not_come_along_is_named(capsys, monkeypatch, tmp_pat
 def test_every_agent_that_comes_along_acts_and_says_what_it_is(name):
     folder = pretrained.folder(pretrained.PREFIX + name)
     assert "Limits: " in (folder / "README.md").read_text()
+    assert load_run(folder).config.logdir == ""
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 2**20
     policy = mummi.load_policy(pretrained.PREFIX + name, trust=(folder / "trust").is_dir())
     action = policy({})
