@@ -20,12 +20,11 @@ from experiments.evaluation.saved import Files
 from experiments.evaluation.summary import table
 from experiments.evaluation.trained import Trained
 from experiments.evaluation.trust import measured
-from experiments.evaluation.video import FRAMES_PER_SECOND
 from experiments.imitation import held_out
 from mummi import pretrained
 from mummi.config import NO_SIMULATOR, check_seed
 from mummi.runs import record as run
-from mummi.runs.logger import write_video
+from mummi.runs.logger import FRAMES_PER_SECOND, write_video
 
 
 @dataclasses.dataclass(frozen=True)

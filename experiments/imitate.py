@@ -268,7 +268,7 @@ def opened(run: Run, imitation: Imitation) -> Iterator[Logger]:
     with lock(logdir):
         save_imitation(logdir, imitation)
         open_run(logdir, run)
-        with Logger(logdir) as logger:
+        with Logger(logdir, run.config.logger) as logger:
             yield logger
 
 

@@ -255,6 +255,8 @@ class Config:
         evaluate_every: environment steps between evaluations; 0 for none.
         evaluate_episodes: episodes of each evaluation.
         trust: evaluations leave out sensors that lie, by thresholds that each of them measures.
+        logger: where metrics and films go, beside metrics.jsonl and videos/: TensorBoard, or
+            wandb, too (Weights & Biases, which has to be installed).
         log_every: environment steps between two log entries.
         checkpoint_every: seconds between two checkpoints.
         bfloat16: compute layers in bfloat16: auto does so on accelerators.
@@ -296,6 +298,7 @@ class Config:
     evaluate_every: int = free(20_000)
     evaluate_episodes: int = free(10)
     trust: Literal["on", "off"] = free("off")
+    logger: Literal["tensorboard", "wandb"] = free("tensorboard")
     log_every: int = free(2_000)
     checkpoint_every: float = free(60.0)
     bfloat16: Literal["auto", "on", "off"] = free("auto")

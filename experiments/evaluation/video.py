@@ -11,8 +11,6 @@ from experiments.evaluation.actors import Act, Numbers
 from experiments.evaluation.trust import Traces
 from mummi.modality import Modality
 
-FRAMES_PER_SECOND = 12
-"""Of the videos: near real time where an action lasts 0.05 to 0.1 s."""
 PANEL = 192
 """Height and width of a panel in pixels."""
 _CAPTION = 16

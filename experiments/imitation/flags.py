@@ -11,7 +11,7 @@ from mummi.runs.record import differences
 SETTINGS = (
     *("task", "preset", "method", "seed", "missing", "background", "env", "envs", "image-size"),
     *("action-repeat", "batch-size", "batch-length", "evaluate-episodes", "checkpoint-every"),
-    *("average", "bfloat16", "model"),
+    *("average", "bfloat16", "logger", "model"),
 )
 """Flags of experiments.train that matter here."""
 SIMULATED = ("background", "env", "envs", "action-repeat", "evaluate-episodes")

@@ -1,4 +1,4 @@
-"""Metrics, pictures and films of a run: metrics.jsonl, TensorBoard events, mp4 files."""
+"""Metrics and films of a run: metrics.jsonl, TensorBoard events, mp4 files."""
 
 import io
 import json
@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -17,9 +17,13 @@ from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary
 
 from mummi.runs.files import atomic
+from mummi.runs.weights_and_biases import Wandb
 
+FRAMES_PER_SECOND = 12
+"""Of the videos: near real time where an action lasts 0.05 to 0.1 s."""
 _METRICS = "metrics.jsonl"
 _RGB = 3  # Summary.Image.colorspace
+_GIF_FRAMES = 60  # an animated picture in TensorBoard has no better compression
 
 
 @runtime_checkable
@@ -28,6 +32,9 @@ class Reports(Protocol):
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """As ``Logger.scalars``."""
+
+    def video(self, step: int, name: str, frames: np.ndarray) -> Any:
+        """As ``Logger.video``."""
 
 
 class Logger:
@@ -38,11 +45,18 @@ class Logger:
     Args:
         logdir: the run's folder; made when it does not exist. It gets ``metrics.jsonl``,
             TensorBoard event files and ``videos/``.
+        also: ``wandb`` also sends all of it to Weights & Biases.
+
+    Raises:
+        ImportError: ``wandb`` is asked for and not installed.
     """
 
-    def __init__(self, logdir: str | os.PathLike):
+    def __init__(
+        self, logdir: str | os.PathLike, also: Literal["tensorboard", "wandb"] = "tensorboard"
+    ):
         self._logdir = Path(logdir)
         self._logdir.mkdir(parents=True, exist_ok=True)
+        self._wandb = Wandb(self._logdir) if also == "wandb" else None
         path = self._logdir / _METRICS
         _truncate_partial_line(path)
         # Unbuffered, so that each line is one write and a kill can cut only the last.
@@ -72,13 +86,15 @@ class Logger:
         self._metrics.write((json.dumps(line, allow_nan=False) + "\n").encode())
         for name, x in numbers.items():
             self._events.add_scalar(name, x, step, walltime=now)
+        if self._wandb:
+            self._wandb.log(step, numbers)
 
-    def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Adds a picture, [H, W, 3] uint8, to TensorBoard."""
-        self._events.add_image(name, _frames(image[None], name)[0], step, dataformats="HWC")
-
-    def video(self, step: int, name: str, frames: np.ndarray, fps: float | int) -> Path:
+    def video(
+        self, step: int, name: str, frames: np.ndarray, fps: float | int = FRAMES_PER_SECOND
+    ) -> Path:
         """Writes ``videos/NAME-STEP.mp4`` and adds the film to TensorBoard as an animated GIF.
+
+        The GIF has every n-th frame, so that it has 60 at most.
 
         Args:
             step: environment steps taken so far.
@@ -92,24 +108,25 @@ class Logger:
         path = self._logdir / "videos" / f"{name.replace('/', '-')}-{step:010d}.mp4"
         write_video(path, frames, fps)
         # tensorboardX.add_video would need moviepy, so the summary is built here.
+        every = -(-len(frames) // _GIF_FRAMES)
         picture = Summary.Image(
             height=frames.shape[1],
             width=frames.shape[2],
             colorspace=_RGB,
-            encoded_image_string=_gif(frames, fps),
+            encoded_image_string=_gif(frames[::every], fps / every),
         )
         summary = Summary(value=[Summary.Value(tag=name, image=picture)])
         self._events.file_writer.add_summary(summary, step)
+        if self._wandb:
+            self._wandb.video(step, name, path)
         return path
-
-    def text(self, step: int, name: str, text: str) -> None:
-        """Adds a text, read as Markdown, to TensorBoard."""
-        self._events.add_text(name, text, step)
 
     def close(self) -> None:
         """Flushes and closes every file; may be called twice."""
         self._metrics.close()
         self._events.close()
+        if self._wandb:
+            self._wandb.close()
 
     def __enter__(self) -> "Logger":
         return self
@@ -123,6 +140,9 @@ class Silence:
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """As ``Logger.scalars``; writes nothing."""
+
+    def video(self, step: int, name: str, frames: np.ndarray) -> None:
+        """As ``Logger.video``; writes nothing."""
 
 
 def read_metrics(logdir: str | os.PathLike) -> list[dict[str, Any]]:

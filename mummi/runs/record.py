@@ -42,6 +42,8 @@ def to_dict(config) -> dict:
 def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
     """The config dataclass ``kind`` from what ``to_dict`` gave.
 
+    A setting that a resumed run may change is the default where an older version lacked it.
+
     Raises:
         ValueError: an unknown, missing or ill-typed field, by its name.
     """
@@ -49,13 +51,14 @@ def from_dict(kind: type, values: typing.Any, where: str = "") -> typing.Any:
         raise ValueError(
             f"config section {where.rstrip('.') or 'config'!r} is {values!r}, not a mapping"
         )
-    hints = typing.get_type_hints(kind)
-    hints = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    hints, fields = typing.get_type_hints(kind), dataclasses.fields(kind)
+    hints = {field.name: hints[field.name] for field in fields}
+    optional = {field.name for field in fields if field.metadata.get("free")}
     for name in values:
         if name not in hints:
             raise ValueError(f"unknown config field {where + name!r}{closest(name, hints)}")
     for name in hints:
-        if name not in values:
+        if name not in values and name not in optional:
             raise ValueError(f"config field {where + name!r} is missing")
     return kind(**{n: _convert(hints[n], v, where + n) for n, v in values.items()})
 

@@ -31,8 +31,9 @@ from mummi.training.stop import Stop
 CATCH_UP = 20
 """Most updates between two environment steps, so that a resumed run stays responsive."""
 
-Evaluate = Callable[[Agent, Parameters], Mapping[str, float]]
-"""Scores to log of an agent with its present parameters; ``evaluation/return`` is shown as well."""
+Evaluate = Callable[[Agent, Parameters], Mapping[str, float | np.ndarray]]
+"""What to log of an agent with its present parameters: scores, of which ``evaluation/return`` is
+shown as well, and films, uint8 [T, H, W, 3]."""
 
 
 def target_updates(config: Config, step: int) -> int:
@@ -187,7 +188,11 @@ class Trainer:
 
     def _evaluate(self) -> None:
         if self._evaluations.due(self._step):
-            scores = self._evaluator(self._agent, self._learner.average)
+            results = self._evaluator(self._agent, self._learner.average)
+            films = {name: value for name, value in results.items() if np.ndim(value) == 4}
+            for name, frames in films.items():
+                self._logger.video(self._step, name, frames)
+            scores = {name: value for name, value in results.items() if name not in films}
             spent = {"cpu_seconds": processor_seconds() - self._spent}
             self._logger.scalars(self._step, {**scores, **spent})
             shown = {"evaluation": scores.get("evaluation/return")}
@@ -286,7 +291,7 @@ def train(
         if process == 0:
             sensors = (environments.modalities, environments.action_size)
             record.open_run(logdir, record.Run(config, *sensors, script))
-            logger = stack.enter_context(Logger(logdir))
+            logger = stack.enter_context(Logger(logdir, config.logger))
         devices.gather([0])  # the folder is a run before the others write into it
         Trainer(config, environments, logger, mesh, evaluate).train()
     return logdir

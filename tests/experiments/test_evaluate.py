@@ -19,7 +19,7 @@ from experiments import evaluate
 from experiments.evaluation.actors import AgentActor
 from experiments.evaluation.conditions import conditions
 from experiments.evaluation.rollout import evaluation_seeds, rollout
-from experiments.evaluation.video import FRAMES_PER_SECOND, PANEL, panels
+from experiments.evaluation.video import PANEL, panels
 from mummi.agent import Agent
 from mummi.modality import Modality
 from mummi.policy import Policy
@@ -27,6 +27,7 @@ from mummi.presets import preset
 from mummi.runs import devices
 from mummi.runs import record as run
 from mummi.runs.checkpoint import Checkpointer
+from mummi.runs.logger import FRAMES_PER_SECOND
 from tests.support import tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

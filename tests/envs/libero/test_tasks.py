@@ -315,6 +315,7 @@ def test_a_folder_without_a_scene_is_incomplete(monkeypatch, tmp_path):
         make("libero_object/0")
 
 
+@pytest.mark.slow  # imitation on LIBERO is checked in every run of the tests
 @pytest.mark.usefixtures("quick_compile")
 def test_a_task_trains_and_evaluates(tmp_path, monkeypatch):
     flags = ("--image-size", "32", "--env.horizon", "20", "--action-repeat", "1")

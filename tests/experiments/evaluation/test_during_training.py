@@ -7,6 +7,7 @@ import pytest
 
 import envs
 from experiments.evaluation.during_training import Evaluation
+from experiments.evaluation.video import PANEL
 from mummi.agent import Agent
 from mummi.runs import devices
 from tests.support import tiny
@@ -23,9 +24,15 @@ def test_returns_the_last_information_and_the_agreement_of_every_pair_of_sensors
     pairs = {f"decoding/{fitted}_to_{decoded}" for fitted in names for decoded in names}
     assert {name for name in scores if name.startswith("decoding/")} == pairs
     assert {"evaluation/return", "evaluation/std"} <= scores.keys()
+    film = scores.pop("evaluation")
     assert np.isfinite(list(scores.values())).all()
+    panels = 1 + len(sensors.modalities)  # the scene and every sensor
+    assert film.dtype == np.uint8 and film.shape[2:] == (panels * PANEL, 3)
+    assert film[0].std() > 0 and len(film) > 1
     # The same agent on the same seeds.
-    assert Evaluation(config)(agent, devices.run_once(agent.init, 0)) == scores
+    again = Evaluation(config)(agent, devices.run_once(agent.init, 0))
+    np.testing.assert_array_equal(again.pop("evaluation"), film)
+    assert again == scores
 
 
 def test_with_trust_it_says_how_far_each_sensor_is_believed(tmp_path):

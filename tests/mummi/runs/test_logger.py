@@ -3,6 +3,9 @@
 import io
 import json
 import math
+import struct
+import sys
+import time
 
 import av
 import numpy as np
@@ -138,13 +141,69 @@ def test_a_logged_film_is_an_mp4_and_an_animated_gif_in_tensorboard(tmp_path):
     assert gif.info["duration"] == 100
 
 
-def test_pictures_and_texts_reach_tensorboard(tmp_path):
-    image = np.zeros((8, 6, 3), np.uint8)
-    image[2, 3] = 255, 10, 20
+def test_a_long_film_is_whole_as_mp4_and_has_every_third_frame_in_tensorboard(tmp_path):
+    frames = make_frames(130, 16, 16)
     with Logger(tmp_path) as logger:
-        logger.image(3, "camera", image)
-        logger.text(3, "config", "batch: 50")
-    (event,) = events(tmp_path).Images("camera")
-    np.testing.assert_array_equal(Image.open(io.BytesIO(event.encoded_image_string)), image)
-    (text,) = events(tmp_path).Tensors("config/text_summary")
-    assert text.tensor_proto.string_val == [b"batch: 50"]
+        path = logger.video(7, "film", frames, 10)
+    assert len(read_video(path)[0]) == 130
+    (event,) = events(tmp_path).Images("film")
+    gif = Image.open(io.BytesIO(event.encoded_image_string))
+    assert (gif.n_frames, gif.info["duration"]) == (44, 300)
+
+
+def test_wandb_has_what_metrics_jsonl_has_and_goes_on_after_a_restart(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for first in (10, 30):
+        with Logger(tmp_path, "wandb") as logger:
+            logger.scalars(first, {"loss": 0.5, "return": first})
+            logger.scalars(first + 10, {"loss": math.nan})
+            if first == 10:
+                logger.video(10, "evaluation", make_frames(3, 16, 16))
+    records = [r for path in sorted(tmp_path.glob("wandb/offline-*/*.wandb")) for r in told(path)]
+    names = {r.run.run_id for r in records if r.WhichOneof("record_type") == "run"}
+    assert names == {(tmp_path / "wandb" / "id").read_text()}
+    history = [r.history.item for r in records if r.WhichOneof("record_type") == "history"]
+    sent = [{"/".join(i.nested_key): json.loads(i.value_json) for i in row} for row in history]
+    films = [row["step"] for row in sent if row.pop("evaluation/_type", None) == "video-file"]
+    assert films == [10]
+    rows = [row for row in read_metrics(tmp_path) if row.pop("time")]
+    assert len(rows) == 4
+    for row, other in zip(rows, [row for row in sent if "evaluation/path" not in row], strict=True):
+        other = {name: x for name, x in other.items() if not name.startswith("_")}
+        assert {n: None if math.isnan(x) else x for n, x in other.items()} == row
+
+
+def told(path):
+    """The records of a .wandb file: a log of LevelDB's format after a header of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    deadline = time.monotonic() + 20
+    # Its process writes the end after the run has ended here.
+    while not (records := parsed(path.read_bytes(), Record)) or not records[-1].HasField("exit"):
+        assert time.monotonic() < deadline, f"{path} has no end"
+        time.sleep(0.05)
+    return records
+
+
+def parsed(content, kind_of_record):
+    """Whole records, each from the parts of it that fit into blocks."""
+    place, block, records, part = 7, 32768, [], b""
+    while place + 7 <= len(content):
+        if block - place % block < 7:  # no header fits into the rest of a block
+            place += block - place % block
+            continue
+        _, size, kind = struct.unpack("<IHB", content[place : place + 7])
+        part += content[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or its last part
+            records.append(kind_of_record.FromString(part))
+            part = b""
+    return records
+
+
+def test_wandb_that_is_not_installed_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match=r"--logger wandb needs .* pip install wandb, or leave"):
+        Logger(tmp_path, "wandb")

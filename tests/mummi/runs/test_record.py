@@ -142,6 +142,10 @@ def test_a_field_that_does_not_fit_is_named(field, value, message):
         from_dict(Config, with_field(field, value))
 
 
+def test_a_setting_that_may_change_is_the_default_where_an_older_version_lacked_it():
+    assert from_dict(Config, with_field("logger", ...)) == CONFIG
+
+
 def test_an_integer_is_a_float_and_none_an_optional():
     assert from_dict(Config, with_field("behavior.lam", 1)).behavior.lam == 1
     assert from_dict(Config, with_field("model.kl_balance", None)).model.kl_balance is None
@@ -193,7 +197,7 @@ def test_a_union_takes_no_other(field, value):
 FREE = {
     *("devices", "coordinator", "processes", "process", "envs", "bfloat16"),
     *("steps", "logdir", "log_every", "checkpoint_every", "evaluate_every", "evaluate_episodes"),
-    "trust",
+    *("trust", "logger"),
     *("replay_memory", "replay_device", "updates_per_call"),
 }
 

@@ -1,6 +1,7 @@
 """Training from Python, in environments that this package did not make."""
 
 import dataclasses
+import pathlib
 import warnings
 
 import numpy as np
@@ -49,7 +50,8 @@ class Scores:
 
     def __call__(self, agent, parameters):
         self.asked.append((agent, parameters))
-        return {"evaluation/return": float(len(self.asked)), "evaluation/other": 0.5}
+        film = np.zeros((2, 8, 8, 3), np.uint8)
+        return {"evaluation/return": float(len(self.asked)), "evaluation": film}
 
 
 def test_the_target_of_updates_follows_from_the_steps_after_the_prefill():
@@ -95,6 +97,8 @@ def test_it_is_evaluated_at_every_multiple_of_the_steps_asked_for(trained):
     assert all(30 * n <= row["step"] < 30 * n + 4 for n, row in enumerate(rows, 1))
     agent, parameters = scores.asked[0]
     assert isinstance(agent, Agent) and isinstance(parameters, Parameters)
+    films = sorted(path.name for path in pathlib.Path(config.logdir, "videos").iterdir())
+    assert films == [f"evaluation-{row['step']:010d}.mp4" for row in rows]
 
 
 def test_the_same_call_goes_on_and_without_an_evaluation_none_is_made(trained):
