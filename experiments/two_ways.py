@@ -258,7 +258,9 @@ def run(arguments: Arguments) -> dict[str, dict]:
     out.mkdir(parents=True, exist_ok=True)
     demonstrations = demonstrate(arguments.demonstrations, arguments.seed)
     paths = {"expert": recorded(demonstrations)}
-    found = {"expert": numbers(paths["expert"])}
+    # A demonstration has no plans; JSON has no NaN.
+    of_expert = numbers(paths["expert"]).items()
+    found = {"expert": {name: x if np.isfinite(x) else None for name, x in of_expert}}
     for objective in track(arguments.objectives, "training"):
         head = ChunkHead(config(objective, arguments), Sizes((), 2, {}, 2))
         reports, began = [], time.monotonic()
@@ -273,7 +275,7 @@ def run(arguments: Arguments) -> dict[str, dict]:
         }
         draw(paths, out / "two_ways.png")
         content = {"arguments": dataclasses.asdict(arguments), "methods": found}
-        (out / "numbers.json").write_text(json.dumps(content, indent=2))
+        (out / "numbers.json").write_text(json.dumps(content, indent=2, allow_nan=False))
     return found
 
 
@@ -288,7 +290,8 @@ def table(found: dict[str, dict]) -> Table:
     columns = [*found["expert"], *SHARES]
     rows = Table("", *(name.replace("_", " ") for name in columns))
     for label, row in found.items():
-        rows.add_row(label, *(f"{row[name]:.2f}" if name in row else "" for name in columns))
+        cells = (row.get(name) for name in columns)
+        rows.add_row(label, *("" if cell is None else f"{cell:.2f}" for cell in cells))
     return rows
 
 
