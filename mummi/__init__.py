@@ -1,5 +1,7 @@
 """MuMMI: multi-modal world models that go on working when sensors fail."""
 
+from mummi import pretrained as pretrained
+
 
 def load_policy(logdir, *, seed: int = 0, trust: bool = False):
     """The trained agent or action head of a run, ready for somebody's own loop.
