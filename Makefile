@@ -9,7 +9,7 @@ SUITABLE := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test lint docs venv libero metaworld gl
+.PHONY: help demo test torture lint docs venv libero metaworld gl
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,11 @@ demo: venv gl  ## train a small agent, evaluate it, and say where everything is
 
 test: venv gl  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
+
+torture: venv libero gl  ## kill, damage and repeat commands for an hour, and count what is lost
+	$(BIN)/python -m experiments.benchmarks.kills --count 100
+	$(BIN)/python -m experiments.benchmarks.evaluations --count 30
+	$(BIN)/python -m pytest -m slow -s tests/fuzz
 
 lint: venv  ## check style and formatting
 	$(BIN)/ruff check

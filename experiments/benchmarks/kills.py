@@ -5,6 +5,7 @@ processes at once. What was finished before must be there afterwards and be read
 end each command must come to its end.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -190,7 +191,7 @@ def rounds(subject: Subject, moments: Iterator[float], folder: pathlib.Path, cou
     place = folder / "0"
     place.mkdir()
     while seen.kills < count:
-        process = start(subject.arguments(place))
+        process, before = start(subject.arguments(place)), set()
         until = time.monotonic() + next(moments)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
@@ -202,26 +203,19 @@ def rounds(subject: Subject, moments: Iterator[float], folder: pathlib.Path, cou
             place.mkdir()
             seen = seen._replace(ends=seen.ends + 1)
             continue
-        before = _finished(subject, place) or set()
+        with contextlib.suppress(Exception):  # it is still at work, and files come and go
+            before = subject.finished(place)
         kill(process)
-        after = _finished(subject, place)
-        seen = seen._replace(
-            kills=seen.kills + 1,
-            finished=seen.finished + len(after or ()),
-            lost=seen.lost + (0 if after is None else len(before - after)),
-            unreadable=seen.unreadable + (after is None),
-        )
+        try:
+            after = subject.finished(place)
+        except Exception as error:  # whatever its damage leads to
+            print(f"{place}: {error}", file=sys.stderr)
+            seen = seen._replace(kills=seen.kills + 1, unreadable=seen.unreadable + 1)
+            continue
+        finished, lost = seen.finished + len(after), seen.lost + len(before - after)
+        seen = seen._replace(kills=seen.kills + 1, finished=finished, lost=lost)
     run(subject.arguments(place))
     return seen._replace(ends=seen.ends + 1)
-
-
-def _finished(subject: Subject, place: pathlib.Path) -> set[str] | None:
-    """What is finished, None where it cannot be read."""
-    try:
-        return subject.finished(place)
-    except Exception as error:  # whatever its damage leads to
-        print(f"{place}: {error}", file=sys.stderr)
-        return None
 
 
 def kills(arguments: Arguments, folder: pathlib.Path, console: Console) -> dict[str, Count]:
