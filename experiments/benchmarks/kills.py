@@ -1,8 +1,8 @@
 """Kills commands at random moments and gives them again: python -m experiments.benchmarks.kills.
 
 Training, recording, imitation and a sweep of the dummy task are killed by SIGKILL, all their
-processes at once. What was finished before must be there afterwards and be readable, and in the
-end each command must come to its end.
+processes at once, within the time that they take when they are let alone. What was finished before
+must be there afterwards and be readable, and in the end each command must come to its end.
 """
 
 import contextlib
@@ -30,8 +30,6 @@ from mummi.runs import record
 from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import read_metrics
 
-SPAN = 20.0
-"""Seconds within which a command is killed after its start."""
 LIMIT = 600.0
 """Seconds in which a command that is let alone must end."""
 DUMMY = ("--task", "dummy", "--preset", "debug", "--background", "none", "--image-size", "8")
@@ -159,13 +157,13 @@ def start(arguments: tuple[str, ...]) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
 
 
-def run(arguments: tuple[str, ...]) -> None:
-    """Runs a command to its end.
+def run(arguments: tuple[str, ...]) -> float:
+    """Runs a command to its end; returns the seconds that it takes.
 
     Raises:
         RuntimeError: it fails, or takes too long.
     """
-    process = start(arguments)
+    process, began = start(arguments), time.monotonic()
     try:
         status = process.wait(LIMIT)
     except subprocess.TimeoutExpired:
@@ -173,6 +171,7 @@ def run(arguments: tuple[str, ...]) -> None:
         raise RuntimeError(f"{' '.join(arguments)} takes more than {LIMIT:g} s") from None
     if status:
         raise RuntimeError(f"{' '.join(arguments)} ended with status {status}")
+    return time.monotonic() - began
 
 
 def kill(process: subprocess.Popen) -> None:
@@ -181,18 +180,26 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def rounds(subject: Subject, moments: Iterator[float], folder: pathlib.Path, count: int) -> Count:
+def rounds(subject: Subject, shares: Iterator[float], folder: pathlib.Path, count: int) -> Count:
     """Kills a command ``count`` times; where it has ended by itself it begins anew.
 
+    Args:
+        subject: the command.
+        shares: when to kill it, in the time that it takes.
+        folder: where it works.
+        count: how often.
+
     Raises:
-        RuntimeError: in the end, let alone, it does not come to its end.
+        RuntimeError: let alone, at first or in the end, it does not come to its end.
     """
-    seen, number = Count(), 0
+    first = folder / "alone"
+    first.mkdir()
+    span, seen, number = run(subject.arguments(first)), Count(), 0
     place = folder / "0"
     place.mkdir()
     while seen.kills < count:
         process, before = start(subject.arguments(place)), set()
-        until = time.monotonic() + next(moments)
+        until = time.monotonic() + span * next(shares)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
         if process.poll() is not None:
@@ -232,8 +239,7 @@ def kills(arguments: Arguments, folder: pathlib.Path, console: Console) -> dict[
         share = len(range(index, arguments.count, len(SUBJECTS)))
         place = folder / name
         place.mkdir()
-        moments = iter(lambda: chance.uniform(0, SPAN), None)
-        found[name] = rounds(subject, moments, place, share)
+        found[name] = rounds(subject, iter(chance.random, None), place, share)
         console.print(f"{name}: {found[name]}")
     return found
 

@@ -48,17 +48,17 @@ def test_what_is_lost_or_unreadable_after_a_kill_is_counted(writer, monkeypatch)
 
     kill = kills.kill
     monkeypatch.setattr(kills, "kill", killed)
-    monkeypatch.setattr(kills, "run", lambda arguments: None)
+    monkeypatch.setattr(kills, "run", lambda arguments: 2.0)
     subject = Subject(lambda folder: ("writer", str(folder)), texts)
-    seen = kills.rounds(subject, iter([2.0, 2.0, 2.0]), writer, 3)
+    seen = kills.rounds(subject, iter([1.0, 1.0, 1.0]), writer, 3)
     assert (seen.kills, seen.ends, seen.lost) == (3, 1, 1)
     assert seen.unreadable == 2  # what is damaged stays so
 
 
 def test_a_command_that_ends_by_itself_begins_anew_and_one_that_fails_is_said(writer):
     subject = Subject(lambda folder: ("timeit", "-n1", "-r1", "pass"), lambda folder: set())
-    moments = iter([20.0, 20.0, 0.0, 20.0])
-    assert kills.rounds(subject, moments, writer, 1) == Count(1, 3, 0, 0, 0)
+    shares = iter([100.0, 100.0, 0.0])
+    assert kills.rounds(subject, shares, writer, 1) == Count(1, 3, 0, 0, 0)
     with pytest.raises(RuntimeError, match="no_such_module ended with status 1"):
         kills.run(("no_such_module",))
 
