@@ -34,6 +34,7 @@ from mummi.data.replay import Replay
 from mummi.modality import Modality
 from mummi.presets import preset
 from mummi.runs.devices import data_mesh
+from mummi.runs.logger import Silence
 from mummi.training.trainer import Trainer
 
 Stage = Literal["env", "replay", "train", "act", "heads", "loop"]
@@ -146,7 +147,7 @@ class Time(NamedTuple):
     cpu: float
 
 
-class Clock:
+class Clock(Silence):
     """A logger that keeps when the loop said how many updates it had made."""
 
     def __init__(self):
