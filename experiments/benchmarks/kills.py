@@ -102,7 +102,10 @@ def sweep(folder: pathlib.Path) -> tuple[str, ...]:
 
 
 def of_run(logdir: pathlib.Path) -> set[str]:
-    """Episodes, checkpoints, heads and evaluations of a run, each read whole."""
+    """Episodes and evaluations of a run, each read, and whether a checkpoint and a head are there.
+
+    That a checkpoint and a head are whole is told by the command that goes on from them.
+    """
     if not (logdir / "config.yaml").exists():
         return set()
     record.load(logdir)
@@ -126,11 +129,9 @@ def of_data(folder: pathlib.Path) -> set[str]:
     found = set()
     for path in filter(pathlib.Path.exists, files):
         with open_data(path) as data:
-            names = (
-                [path.stem] if path.parent != folder else map("demo_{}".format, range(len(data)))
-            )
-            found |= set(names)
-            list(data)
+            whole = [f"demo_{number}" for number in range(len(data))]
+            found |= {path.stem} if path.parent != folder else set(whole)
+            list(data)  # reads each
     return found
 
 

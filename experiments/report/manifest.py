@@ -20,8 +20,8 @@ class Entry:
 
     Attributes:
         section: PAGE.md#ANCHOR, as a link has it.
-        run: a sweep file, or the commands, one a line.
-        commit: at which it was run.
+        run: a sweep file, or the commands, one a line; the section has them in full.
+        commit: at which it was run; where parts were run at several, the oldest.
         hours: of one core.
         code: files and folders that it speaks of.
         read: ``commit`` up to which no change moves its numbers, and ``why``.
