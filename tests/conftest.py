@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import pathlib
 import sys
@@ -25,6 +26,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 COMPILE_FAST = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {COMPILE_FAST}".strip()
 
+# Tracing makes objects by the hundred thousand that live on; looking through them for garbage as
+# often as Python does by itself takes a seventh of the time of such a test.
+gc.set_threshold(100_000, 20, 50)
+
 # The first example of a property compiles, so no deadline fits; the same examples every run.
 hypothesis.settings.register_profile("mummi", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("mummi")
@@ -39,6 +44,12 @@ def pytest_sessionstart(session):
 
     with contextlib.suppress(ImportError):
         gl.choose()
+
+
+def pytest_collection_finish(session):
+    """What was imported stays, so that no collection of garbage looks through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
