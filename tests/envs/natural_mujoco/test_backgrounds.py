@@ -1,5 +1,7 @@
 """Backgrounds: natural statistics, motion, separate clips for evaluation, and the user's files."""
 
+import shutil
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -105,13 +107,20 @@ def test_every_format_is_read(tmp_path, suffix):
     assert (suffix in footage.VIDEOS) == bool((frames[1:] != frames[:-1]).any())
 
 
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "below").mkdir()
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "below").mkdir()
     for i, name in enumerate(("a.mp4", "b.gif", "c.png", "below/d.avi", "below/e.jpg")):
-        write(tmp_path / name, stripes(12, hue=50 * i))
-    (tmp_path / ".hidden").write_text("not a picture")
-    return tmp_path
+        write(folder / name, stripes(12, hue=50 * i))
+    (folder / ".hidden").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """That folder, as the test's own."""
+    return shutil.copytree(written, tmp_path / "clips")
 
 
 def test_what_is_left_out_of_a_folder_is_counted(folder):
