@@ -54,10 +54,10 @@ def pytest_collection_finish(session):
 
 @pytest.fixture(scope="session", autouse=True)
 def share_compiled():
-    """What one agent has traced and compiled serves all of the same settings."""
-    from tests.support.shared import shared_agents
+    """What one agent, or head, has traced and compiled serves all of the same settings."""
+    from tests.support.shared import shared_agents, shared_functions
 
-    with shared_agents():
+    with shared_agents(), shared_functions():
         yield
 
 

@@ -1,6 +1,6 @@
-"""Agents of equal settings share what JAX has traced and compiled for the first of them.
+"""Agents, latents and heads of equal settings share what JAX has compiled for the first of them.
 
-An agent is pure functions of its settings, and a test process makes hundreds of a few kinds.
+Each is pure functions of its settings, and a test process makes hundreds of a few kinds.
 """
 
 import contextlib
@@ -10,10 +10,44 @@ import jax
 import pytest
 
 from mummi.agent import Agent
+from mummi.imitation.chunks.head import ChunkHead
+from mummi.imitation.heads.bc import BehaviourCloning
+from mummi.imitation.latents import Latents
 from mummi.runs import devices
 
 # Functions elsewhere that take the model as static are compiled once for one model.
 SHARED = ("model", "behavior", "init", "update", "update_many", "update_model", "_compiled_act")
+
+
+def _optimised() -> bool:
+    return not jax.config.values["jax_disable_most_optimizations"]
+
+
+def _share(patch: pytest.MonkeyPatch, kind: type, names: tuple[str, ...], key: Callable) -> None:
+    """New objects of a class take functions from the first whose settings have the same key."""
+    first, make = {}, kind.__init__
+
+    def init(self, *settings):
+        make(self, *settings)
+        known = first.setdefault(key(*settings), self)
+        for name in names:
+            setattr(self, name, getattr(known, name))
+
+    patch.setattr(kind, "__init__", init)
+
+
+def _of_head(config, sizes) -> str:
+    return repr((config, sizes, _optimised()))
+
+
+@contextlib.contextmanager
+def shared_functions() -> Iterator[None]:
+    """Within it latents of one model and heads of equal settings share functions."""
+    with pytest.MonkeyPatch.context() as patch:
+        _share(patch, Latents, ("_step", "_sense", "_scan"), lambda agent, _: agent.model)
+        _share(patch, ChunkHead, ("_act",), _of_head)
+        _share(patch, BehaviourCloning, ("_act", "_measure", "_update"), _of_head)
+        yield
 
 
 @contextlib.contextmanager
@@ -27,7 +61,7 @@ def shared_agents() -> Iterator[None]:
         make(self, config, modalities, action_size, mesh)
         settings = (config.model, config.behavior, config.mpc, config.method, config.pace)
         compiled_as = (config.bfloat16, jax.default_backend(), mesh)
-        compiled_as += (jax.config.values["jax_disable_most_optimizations"],)
+        compiled_as += (_optimised(),)
         key = repr((settings, self.modalities, action_size, compiled_as))
         if key not in first:
             first[key] = self

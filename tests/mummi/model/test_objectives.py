@@ -36,7 +36,7 @@ def compute(method, batch, name="paper", **options):
     """The model, its parameters, belief and posterior features, and the metrics of its loss."""
     model, params, loss = build(method, name, **options)
     _, (posterior, metrics) = loss(params, batch, KEY)
-    belief = model.perceive(params, batch["values"], batch["available"], KEY)
+    belief = jax.jit(model.perceive)(params, batch["values"], batch["available"], KEY)
     return model, params, belief, posterior.feature, metrics
 
 
@@ -109,7 +109,7 @@ def test_cvrl_contrasts_all_features_at_once_by_two_towers():
 def test_reconstruction_is_the_elbo_of_the_sensors_that_delivered(method):
     batch = make_batch()
     model, params, _, feature, metrics = compute(method, batch)
-    means = model.objective.decode(params, feature)
+    means = jax.jit(model.objective.decode)(params, feature)
     constant = scipy.stats.norm.logpdf(0.0)
     for modality in MODALITIES:
         name = modality.name
