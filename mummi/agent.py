@@ -50,12 +50,16 @@ class AgentState(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What acting remembers from step to step, for a batch of robots; no verdict without trust."""
+    """What acting remembers from step to step, for a batch of robots.
 
-    state: State
+    With trust the verdict remembers the filters in place of ``state``; without there is none. The
+    option is of exploration alone.
+    """
+
+    state: State | None
     action: Array
     count: Array
-    option: Option
+    option: Option | None
     verdict: Verdict | None = None
 
 
@@ -265,7 +269,7 @@ class Agent:
         action = jnp.zeros((batch, self.action_size))
         option = Option(action=action, left=jnp.zeros(batch, jnp.int32))
         return Carry(
-            state=self.model.rssm.initial(batch),
+            state=None if self._judge else self.model.rssm.initial(batch),
             action=action,
             count=jnp.zeros((), jnp.int32),
             option=option,
@@ -289,19 +293,23 @@ class Agent:
         """
         # A call is slower for each array that it is handed, used or not.
         params = Parameters(model=params.model, actor=params.actor, critic=params.critic)
-        return self._compiled_act(params, carry, values, available, is_first, key, explore=explore)
+        option = carry.option
+        seen = carry if explore else carry._replace(option=None)
+        inputs = (params, seen, values, available, is_first, key)
+        action, carry = self._compiled_act(*inputs, explore=explore)
+        return action, carry if explore else carry._replace(option=option)
 
     def _act(self, params: Parameters, carry: Carry, values, available, is_first, key, explore):
         keys = jax.random.split(jax.random.fold_in(key, carry.count), 4)
         perception, moved = self.model.perception, (carry.action, is_first)
         delivered = perception.delivered(available)
         said = perception.say(params.model, values, delivered, delivered)
-        verdict = carry.verdict
+        verdict = None
         if self._judge is None:
             inputs = (carry.state, said, delivered, *moved, keys[0] if explore else None)
             state = self.model.filter_said(params.model, *inputs)
         else:
-            inputs = (verdict, said, delivered, *moved)
+            inputs = (carry.verdict, said, delivered, *moved)
             _, state, verdict = self._judge.step(params.model, self._thresholds, *inputs)
         noise = jax.random.normal(keys[1], carry.action.shape) if explore else 0.0
         action = self.behavior.act(params.actor, state.feature, noise)
@@ -311,6 +319,7 @@ class Agent:
             option = option._replace(left=jnp.where(is_first, 0, option.left))
             action, option = self.behavior.explore(action, option, keys[3])
         count = carry.count + 1
+        state = state if verdict is None else None
         return action, Carry(
             state=state, action=action, count=count, option=option, verdict=verdict
         )

@@ -161,7 +161,7 @@ class Policy:
         )
         self._first = False
         self._delivered = [name for name, delivered in mask.items() if delivered[0]]
-        return np.asarray(action[0])
+        return np.asarray(action)[0]
 
     def _checked(self, m: Modality, value, available: bool) -> tuple[np.ndarray, bool]:
         """A sensor's value of its dtype, zeros where it is missing, and whether it delivered."""

@@ -239,8 +239,7 @@ class Latents:
         return *evidence, belief.mean, embeddings
 
     def _move(self, params, state, action, is_first, evidence, blind) -> State:
-        no_noise = jnp.zeros_like(state.stoch)
-        inputs = (state, action, is_first, evidence, blind, no_noise)
+        inputs = (state, action, is_first, evidence, blind, None)
         return self.model.rssm.observe_step(params["rssm"], *inputs)[1]
 
     def _filter(self, params, followed, values, available, action, is_first):

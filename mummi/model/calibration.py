@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mummi.model.evidence import closeness, expectation
+from mummi.model.evidence import closeness, expectation, likeness
 from mummi.model.trust import NOVEL, Evidence, Judge, Thresholds
 
 BANK = 128
@@ -135,7 +135,7 @@ def _inverse_scales(bank, means, g, delivered) -> Float[Array, "M S"]:
 
         def of_step(now):
             means, g, delivered = now
-            ratio = closeness(means, g, every) - expectation(bank, g, every)
+            ratio = _ratio(bank, means, g, every)
             return jnp.where(delivered[:, None], ratio, 0.0).sum(-1)
 
         return jax.lax.map(of_step, (means, g, delivered)).sum(0)
@@ -149,9 +149,15 @@ def _level(bank, means, g, delivered, inverse) -> Float[Array, "M S"]:
     """A low quantile of the log ratios of healthy values."""
 
     def of_step(now):
-        means, g = now
-        return closeness(means, g, inverse) - expectation(bank, g, inverse)
+        return _ratio(bank, *now, inverse)
 
     ratios = jax.lax.map(of_step, (means, g))
     ratios = jnp.where(delivered[:, :, None], ratios, jnp.nan)
     return jnp.nanquantile(ratios, USUAL, (0, 3))
+
+
+def _ratio(bank, means, g, inverse) -> Float[Array, "M S B"]:
+    """The log density ratio of what the sensors say [M, B, E] under predictions [S, B, E]."""
+    like = likeness(bank, jnp.broadcast_to(g, (len(bank), *g.shape)))
+    own = inverse[..., None] * closeness(means, g[None])[:, 0]
+    return own - expectation(like, inverse)

@@ -1,29 +1,32 @@
 """What a sensor's value says of its honesty: the density ratio that InfoNCE has learned, and how
-far the value is from all that was healthy."""
+far the value is from all that was healthy.
+
+The ratio of a value d to the values of a bank, under what g expects, is that of the products of
+``likeness``: |g|^2 is in both of its parts and falls out.
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+def likeness(bank: Float[Array, "M N E"], g: Float[Array, "M K B E"]) -> Float[Array, "M K B N"]:
+    """|g|^2 - |d - g|^2 of the healthy values d of each sensor."""
+    return 2 * jnp.einsum("mkbe,mne->mkbn", g, bank) - jnp.square(bank).sum(-1)[:, None, None]
+
+
 def expectation(
-    bank: Float[Array, "M N E"], g: Float[Array, "S B E"], inverse: Float[Array, "M S"]
+    like: Float[Array, "M S B N"], inverse: Float[Array, "M S"]
 ) -> Float[Array, "M S B"]:
-    """log E[exp(-|d(x') - g|^2 / s)] over healthy values x' of each sensor."""
-    product = jnp.einsum("sbe,mne->msbn", g, bank)
-    norms = jnp.square(bank).sum(-1)[:, None, None], jnp.square(g).sum(-1)[None, ..., None]
-    distance = norms[0] - 2 * product + norms[1]
-    return jax.nn.logsumexp(-inverse[..., None, None] * distance, -1) - jnp.log(bank.shape[1])
+    """log E[exp((|g|^2 - |d(x') - g|^2) / s)] over healthy values x' of each sensor."""
+    total = jax.nn.logsumexp(inverse[..., None, None] * like, -1)
+    return total - jnp.log(like.shape[-1])
 
 
-def nearest(
-    bank: Float[Array, "M N E"], means: Float[Array, "M *batch E"]
-) -> Float[Array, "M *batch"]:
-    """Squared distance of what each sensor says to the nearest of its healthy values."""
-    product = jnp.einsum("m...e,mne->m...n", means, bank)
-    norms = jnp.square(bank).sum(-1).reshape(len(bank), *(1,) * (means.ndim - 2), -1)
-    square = norms - 2 * product + jnp.square(means).sum(-1, keepdims=True)
-    return square.min(-1)
+def closeness(means: Float[Array, "M B E"], g: Float[Array, "K S B E"]) -> Float[Array, "M K S B"]:
+    """|g|^2 - |d(x) - g|^2 of what each sensor says and what each subset expects."""
+    product = jnp.einsum("mbe,ksbe->mksb", means, g)
+    return 2 * product - jnp.square(means).sum(-1)[:, None, None]
 
 
 def told_apart(event: Array, of_liars: float, of_healthy: float | Array) -> Array:
@@ -31,11 +34,3 @@ def told_apart(event: Array, of_liars: float, of_healthy: float | Array) -> Arra
     with these probabilities."""
     there, absent = jnp.log(of_liars / of_healthy), jnp.log((1 - of_liars) / (1 - of_healthy))
     return jnp.where(event, there, absent)
-
-
-def closeness(
-    means: Float[Array, "M B E"], g: Float[Array, "*K S B E"], inverse: Float[Array, "M S"]
-) -> Float[Array, "*K M S B"]:
-    """-|d(x) - g|^2 / s of each sensor under each subset."""
-    square = jnp.square(means[:, None] - jnp.expand_dims(g, -4)).sum(-1)
-    return -inverse[..., None] * square

@@ -45,7 +45,10 @@ class Cell(nn.Module):
         return prior, self.posterior(prior, evidence, blind, noise)
 
     def prior(self, state: State, action, noise) -> State:
-        """p(s^c | h) after ``action`` [..., A]; ``noise`` [..., S] draws the sample."""
+        """p(s^c | h) after ``action`` [..., A]; ``noise`` [..., S] draws the sample.
+
+        Without noise, None, the sample is the mean.
+        """
         x = self.inputs(jnp.concatenate([state.stoch, action], -1))
         deter = self.gru(state.deter, x)
         return self._gaussian(deter, self.prior_net(deter), noise)
@@ -61,7 +64,8 @@ class Cell(nn.Module):
     def _gaussian(self, deter, raw, noise) -> State:
         mean, raw_std = jnp.split(raw, 2, -1)
         std = jax.nn.softplus(raw_std) + self.config.min_std
-        return State(deter=deter, stoch=mean + std * noise, mean=mean, std=std)
+        stoch = mean if noise is None else mean + std * noise
+        return State(deter=deter, stoch=stoch, mean=mean, std=std)
 
 
 class RSSM:
@@ -90,8 +94,16 @@ class RSSM:
         stoch = jnp.zeros((batch, self.config.stoch))
         return State(deter=deter, stoch=stoch, mean=stoch, std=jnp.ones_like(stoch))
 
+    def point(self, feature: Float[Array, "*batch F"]) -> State:
+        """The state [h, s^c] that is known: its std is 0."""
+        deter, stoch = jnp.split(feature, [self.config.deter], -1)
+        return State(deter=deter, stoch=stoch, mean=stoch, std=jnp.zeros_like(stoch))
+
     def observe_step(self, params, state: State, action, is_first, evidence, blind, noise):
-        """Prior and posterior of one step; ``is_first`` [B] forgets the state and the action."""
+        """Prior and posterior of one step; ``is_first`` [B] forgets the state and the action.
+
+        Without ``noise``, None, the samples are the means.
+        """
         keep = ~is_first[:, None]
         state = jax.tree.map(lambda x: jnp.where(keep, x, 0.0), state)
         action = jnp.where(keep, action, 0.0)

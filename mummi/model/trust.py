@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mummi.model.evidence import closeness, expectation, nearest, told_apart
+from mummi.model.evidence import closeness, expectation, likeness, told_apart
 from mummi.model.objectives import FusedContrast
 from mummi.model.perception import ProductOfExperts
 from mummi.model.rssm import State
@@ -81,16 +81,17 @@ class Verdict(NamedTuple):
 
     Attributes:
         trust: probability that each sensor is honest [M, B]; below 1/2 it is left out.
-        filters: latent states of each subset's filter [S * B, ...].
-        belief: log probability of each subset [B, S].
+        filters: features of each subset's filter [S, B, D + S].
+        belief: probability of each subset [B, S].
         seen: g of what each subset saw at the last ``PAST`` steps [K, S, B, E], newest first.
-        ratio: log E[exp(-|d(x') - g|^2 / s)] of the same [K, M, S, B]; infinite before the first.
+        ratio: ``expectation`` of the same, of the sensors that a subset does not believe
+            [M, K, S, B]; infinite before the first.
         last: what the expert of each sensor said of its last delivered value [M, B, E].
         delivered: whether there is one [M, B].
     """
 
     trust: Array
-    filters: State
+    filters: Array
     belief: Array
     seen: Array
     ratio: Array
@@ -131,14 +132,14 @@ def subsets(fallible: Sequence[bool]) -> Bool[np.ndarray, "S M"]:
 
 
 def transitions(hypotheses: Bool[np.ndarray, "S M"]) -> Float[np.ndarray, "S S"]:
-    """Log probability of each subset (column) after each (row), sensors changing on their own."""
+    """Probability of each subset (column) after each (row), sensors changing on their own."""
     before, after = hypotheses[:, None], hypotheses[None]
     chance = np.where(
         before, np.where(after, 1 - LIES, LIES), np.where(after, RECOVERS, 1 - RECOVERS)
     )
     fallible = ~hypotheses.all(0)
     chance = np.where(fallible, chance, 1.0).prod(-1)
-    return np.log(chance / chance.sum(1, keepdims=True))
+    return chance / chance.sum(1, keepdims=True)
 
 
 class Judge:
@@ -181,10 +182,10 @@ class Judge:
         config = self._model.config
         return Verdict(
             trust=jnp.ones((sensors, batch)),
-            filters=self._model.rssm.initial(count * batch),
-            belief=jnp.tile(jnp.log(jnp.eye(count)[-1] + 1e-9), (batch, 1)),
+            filters=jnp.zeros((count, batch, config.deter + config.stoch)),
+            belief=jnp.tile(jnp.eye(count)[-1] + 1e-9, (batch, 1)),
             seen=jnp.zeros((PAST, count, batch, config.fused)),
-            ratio=jnp.full((PAST, sensors, count, batch), jnp.inf),
+            ratio=jnp.full((sensors, PAST, count, batch), jnp.inf),
             last=jnp.zeros((sensors, batch, config.fused)),
             delivered=jnp.zeros((sensors, batch), bool),
         )
@@ -220,8 +221,8 @@ class Judge:
         trusted = verdict.trust >= 0.5
         unlike = (self.hypotheses[..., None] != trusted).sum(1)  # [S, B]
         batch = delivered.shape[1]
-        chosen = unlike.argmin(0) * batch + jnp.arange(batch)
-        return trusted, jax.tree.map(lambda x: x[chosen], verdict.filters), verdict
+        feature = verdict.filters[unlike.argmin(0), jnp.arange(batch)]
+        return trusted, self._model.rssm.point(feature), verdict
 
     def watch(
         self, params, verdict: Verdict, said, delivered, action, is_first
@@ -238,13 +239,11 @@ class Judge:
         evidence, blind = model.perception.evidence(belief)
         inputs = (for_all(action), for_all(is_first), evidence, blind)
         inputs = [x.reshape(count * batch, *x.shape[2:]) for x in inputs]
+        state = model.rssm.point(verdict.filters.reshape(count * batch, -1))
         # A mean is what a filter says best; its states draw nothing.
-        no_noise = jnp.zeros_like(verdict.filters.stoch)
-        prior, posterior = model.rssm.observe_step(
-            params["rssm"], verdict.filters, *inputs, no_noise
-        )
-        feature = jnp.stack([prior.feature, posterior.feature])
-        g = model.objective.predict(params, feature).reshape(2, count, batch, -1)
+        states = model.rssm.observe_step(params["rssm"], state, *inputs, None)
+        features = jnp.stack([x.feature for x in states]).reshape(2, count, batch, -1)
+        g = model.objective.predict(params, features)
         means = jnp.stack([mean for mean, _ in said])
         # An expert says the same to the bit of the same value, and it is smaller than a picture.
         repeated = (means == verdict.last).all(-1) & delivered & verdict.delivered
@@ -253,7 +252,7 @@ class Judge:
             means=means, predicted=g[0], seen=g[1], repeated=repeated, delivered=delivered
         )
         verdict = verdict._replace(
-            filters=posterior, last=last, delivered=verdict.delivered | delivered
+            filters=features[1], last=last, delivered=verdict.delivered | delivered
         )
         return verdict, evidence
 
@@ -269,40 +268,39 @@ class Judge:
     def weigh(self, thresholds: Thresholds, verdict: Verdict, evidence: Evidence) -> Verdict:
         """What is believed after the evidence of a step."""
         support, verdict = self._support(thresholds, verdict, evidence)
-        moved = jax.nn.logsumexp(verdict.belief[..., None] + self._transitions, -2)
-        belief = jax.nn.log_softmax(moved + support.T, -1)
-        trust = (jnp.exp(belief) @ self.hypotheses.astype(jnp.float32)).T
+        belief = jax.nn.softmax(jnp.log(verdict.belief @ self._transitions) + support.T, -1)
+        trust = (belief @ self.hypotheses.astype(jnp.float32)).T
         return verdict._replace(trust=trust, belief=belief)
 
     def _support(
         self, thresholds: Thresholds, verdict: Verdict, evidence: Evidence
     ) -> tuple[Float[Array, "S B"], Verdict]:
         """Log likelihood of each subset, and the verdict with what they saw."""
-        t, means, count = thresholds, evidence.means, len(self.hypotheses)
-        g = jnp.concatenate([evidence.predicted, evidence.seen])
-        inverse = jnp.concatenate([t.past, t.present], 1)
-        level = jnp.concatenate([t.past_level, t.present_level], 1)
-        chance = expectation(t.bank, g, inverse)
-        stale = closeness(means, verdict.seen, t.present) - verdict.ratio
-        stale = jax.nn.logsumexp(stale, 0) - jnp.log(PAST)
-        stale = _usual(stale, t.present_level)
-        honest = _usual(closeness(means, g, inverse) - chance, level)
-        past, present = honest[:, :count], honest[:, count:]
-        others = jnp.take_along_axis(present, np.maximum(self._others, 0)[..., None], 1)
-        honest = jnp.where((self._others >= 0)[..., None], (past + others) / 2, past)
+        t, means, seen = thresholds, evidence.means, evidence.seen
+        believed = jnp.asarray(self.hypotheses.T)  # [M, S]
+        # A believed sensor is held against the past of its filter, another against what it sees.
+        held = jnp.where(believed[..., None, None], evidence.predicted, seen)
+        inverse = jnp.where(believed, t.past, t.present)
+        level = jnp.where(believed, t.past_level, t.present_level)
+        like = likeness(t.bank, jnp.concatenate([held, means[:, None]], 1))
+        chance = expectation(like[:, :-1], inverse)
+        nearest = jnp.square(means).sum(-1) - like[:, -1].max(-1)
+        rows = jnp.concatenate([evidence.predicted[None], seen[None], verdict.seen])
+        close = inverse[:, None, :, None] * closeness(means, rows)
+        believed = believed[..., None]
+        ratio = _usual(jnp.where(believed, close[:, 0], close[:, 1]) - chance, level)
+        stale = jax.nn.logsumexp(close[:, 2:] - verdict.ratio, 1) - jnp.log(PAST)
+        others = jnp.take_along_axis(ratio, np.maximum(self._others, 0)[..., None], 1)
+        honest = jnp.where((self._others >= 0)[..., None], (ratio + others) / 2, ratio)
         honest = jnp.logaddexp(jnp.log(1 - ODD) + honest, jnp.log(ODD))
-        lies = jnp.logaddexp(jnp.log(1 - STALE), jnp.log(STALE) + stale)
-        lies += told_apart(nearest(t.bank, means) > t.reach[:, None], STRANGE, NOVEL)[:, None]
+        lies = jnp.logaddexp(jnp.log(1 - STALE), jnp.log(STALE) + _usual(stale, level))
+        lies += told_apart(nearest > t.reach[:, None], STRANGE, NOVEL)[:, None]
         again = told_apart(evidence.repeated, REPEATS, t.repeats[:, None])
         lies = TEMPER * lies + again[:, None]
-        support = jnp.where(self.hypotheses.T[..., None], TEMPER * honest, lies)
+        support = jnp.where(believed, TEMPER * honest, lies)
         support = jnp.where(evidence.delivered[:, None], support, 0.0).sum(0)
-
-        def pushed(new, old):
-            return jnp.concatenate([new[None], old[:-1]])
-
-        ratio = pushed(chance[:, count:], verdict.ratio)
-        return support, verdict._replace(seen=pushed(evidence.seen, verdict.seen), ratio=ratio)
+        ratio = jnp.concatenate([chance[:, None], verdict.ratio[:, :-1]], 1)
+        return support, verdict._replace(seen=rows[1:-1], ratio=ratio)
 
 
 def _usual(ratio: Float[Array, "M S B"], level: Float[Array, "M S"]) -> Array:

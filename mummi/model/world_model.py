@@ -104,8 +104,7 @@ class WorldModel:
         """
         fuse_key, noise_key = (None, None) if key is None else jax.random.split(key)
         evidence, blind = self.perception.evidence(self.perception.fuse(said, fused_mask, fuse_key))
-        shape = state.stoch.shape
-        noise = jnp.zeros(shape) if noise_key is None else jax.random.normal(noise_key, shape)
+        noise = None if key is None else jax.random.normal(noise_key, state.stoch.shape)
         inputs = (state, action, is_first, evidence, blind, noise)
         return self.rssm.observe_step(params["rssm"], *inputs)[1]
 

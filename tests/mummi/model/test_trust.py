@@ -10,12 +10,21 @@ from scipy.special import logsumexp
 
 from mummi.agent import Agent
 from mummi.model.calibration import _reach, calibrate
-from mummi.model.evidence import closeness, expectation, nearest, told_apart
+from mummi.model.evidence import closeness, expectation, likeness, told_apart
 from mummi.model.trust import (
+    CREDIT,
     LIES,
     NOVEL,
+    ODD,
+    PAST,
     RECOVERS,
+    REPEATS,
+    STALE,
+    STRANGE,
+    TEMPER,
+    Evidence,
     Judge,
+    Thresholds,
     subsets,
     transitions,
 )
@@ -70,7 +79,7 @@ def test_every_subset_of_a_few_sensors_is_a_hypothesis_and_the_last_is_that_all_
 
 def test_sensors_begin_and_cease_to_lie_independently():
     rows = subsets([True] * 2)
-    chance = np.exp(transitions(rows))
+    chance = transitions(rows)
     np.testing.assert_allclose(chance.sum(1), 1)
     both, none = 3, 0
     assert rows[both].all() and not rows[none].any()
@@ -83,13 +92,97 @@ def test_the_density_ratio_is_that_of_a_loop():
     random = np.random.default_rng(0)
     bank, means, g = (random.normal(size=s) for s in ((2, 5, 3), (2, 4, 3), (3, 4, 3)))
     inverse = random.random((2, 3))
-    ratio = closeness(*map(jnp.asarray, (means, g, inverse)))
-    ratio = ratio - expectation(*map(jnp.asarray, (bank, g, inverse)))
+    like = likeness(jnp.asarray(bank), jnp.asarray(np.broadcast_to(g, (2, *g.shape))))
+    close = closeness(jnp.asarray(means), jnp.asarray(g)[None])[:, 0]
+    ratio = inverse[..., None] * close - expectation(like, jnp.asarray(inverse))
     for m, s, b in itertools.product(range(2), range(3), range(4)):
         own = -inverse[m, s] * np.square(means[m, b] - g[s, b]).sum()
         others = -inverse[m, s] * np.square(bank[m] - g[s, b]).sum(-1)
         expected = own - (logsumexp(others) - np.log(5))
         np.testing.assert_allclose(ratio[m, s, b], expected, rtol=1e-4, atol=1e-5)
+
+
+def evidence_of(random, judge, batch: int, size: int, delivered) -> Evidence:
+    """A random step of ``batch`` robots."""
+    subsets, sensors = judge.hypotheses.shape
+    return Evidence(
+        means=random.normal(size=(sensors, batch, size)),
+        predicted=random.normal(size=(subsets, batch, size)),
+        seen=random.normal(size=(subsets, batch, size)),
+        repeated=(random.random((sensors, batch)) < 0.2) & delivered,
+        delivered=delivered,
+    )
+
+
+def plainly_weighed(judge, t, log_belief, past, e):
+    """Trust [M, B] and log belief [S, B] of one step by the definition, in loops and float64.
+
+    Args:
+        past: what each subset saw [S, B, E] at the last steps, newest first.
+    """
+    count, sensors = judge.hypotheses.shape
+    rows, move = list(judge.hypotheses), np.log(transitions(judge.hypotheses))
+    support = np.zeros((count, e.means.shape[1]))
+
+    def ratio(m, b, g, inverse):
+        far = np.square(t.bank[m] - g).sum(-1)
+        chance = logsumexp(-inverse * far) - np.log(len(far))
+        return -inverse * np.square(e.means[m, b] - g).sum() - chance
+
+    def usual(ratio, level):
+        return CREDIT + min(ratio - level, 0.0)
+
+    def odds(event, of_liars, of_healthy):
+        chances = (of_liars, of_healthy) if event else (1 - of_liars, 1 - of_healthy)
+        return np.log(chances[0] / chances[1])
+
+    for s, m, b in itertools.product(range(count), range(sensors), range(e.means.shape[1])):
+        if not e.delivered[m, b]:
+            continue
+        if rows[s][m]:
+            found = usual(ratio(m, b, e.predicted[s, b], t.past[m, s]), t.past_level[m, s])
+            rest = rows[s].copy()
+            rest[m] = False
+            if rest.any():
+                r = next(i for i, row in enumerate(rows) if (row == rest).all())
+                now = ratio(m, b, e.seen[r, b], t.present[m, r])
+                found = (found + usual(now, t.present_level[m, r])) / 2
+            support[s, b] += TEMPER * np.log((1 - ODD) * np.exp(found) + ODD)
+        else:
+            ratios = [ratio(m, b, g[s, b], t.present[m, s]) for g in past]
+            stale = logsumexp(ratios) - np.log(PAST) if ratios else -np.inf
+            lies = np.log(1 - STALE + STALE * np.exp(usual(stale, t.present_level[m, s])))
+            near = np.square(t.bank[m] - e.means[m, b]).sum(-1).min()
+            lies += odds(near > t.reach[m], STRANGE, NOVEL)
+            support[s, b] += TEMPER * lies + odds(e.repeated[m, b], REPEATS, t.repeats[m])
+    moved = logsumexp(log_belief[:, None] + move[..., None], 0) + support
+    belief = moved - logsumexp(moved, 0)
+    return np.exp(belief).T @ judge.hypotheses, belief
+
+
+def test_what_is_believed_is_what_the_definition_says_along_an_episode(agent, thresholds):
+    random, judge, batch = np.random.default_rng(4), Judge(agent.model), 2
+    count, sensors = judge.hypotheses.shape
+    size = thresholds.bank.shape[-1]
+    told = {name: random.uniform(0.1, 0.6, (sensors, count)) for name in ("past", "present")}
+    levels = {f"{name}_level": random.normal(size=(sensors, count)) for name in told}
+    drawn = Thresholds(
+        bank=random.normal(size=(sensors, 9, size)),
+        reach=np.full(sensors, 3.0),
+        repeats=np.full(sensors, 0.05),
+        **told,
+        **levels,
+    )
+    verdict, past = judge.start(batch), []
+    belief = np.repeat(np.log(np.eye(count)[-1] + 1e-9)[:, None], batch, 1)
+    weigh = jax.jit(judge.weigh)
+    for _ in range(PAST + 3):
+        e = evidence_of(random, judge, batch, size, random.random((sensors, batch)) < 0.8)
+        verdict = weigh(*jax.tree.map(jnp.asarray, (drawn, verdict, e)))
+        trust, belief = plainly_weighed(judge, drawn, belief, past, e)
+        past = [e.seen, *past][:PAST]
+        np.testing.assert_allclose(verdict.belief, np.exp(belief).T, rtol=2e-3, atol=1e-6)
+        np.testing.assert_allclose(verdict.trust, trust.T, rtol=1e-3, atol=1e-6)
 
 
 def test_thresholds_are_those_of_healthy_data(thresholds):
@@ -99,15 +192,6 @@ def test_thresholds_are_those_of_healthy_data(thresholds):
     assert (thresholds.past >= 0).all() and (thresholds.reach > 0).all()
     # No value of these repeats, and a rate of nothing is not certain.
     assert (thresholds.repeats > 0).all() and (thresholds.repeats < 0.1).all()
-
-
-def test_the_nearest_healthy_value_is_that_of_a_loop():
-    random = np.random.default_rng(1)
-    bank, means = random.normal(size=(2, 5, 3)), random.normal(size=(2, 4, 3))
-    found = nearest(jnp.asarray(bank), jnp.asarray(means))
-    for m, b in itertools.product(range(2), range(4)):
-        expected = min(np.square(means[m, b] - x).sum() for x in bank[m])
-        np.testing.assert_allclose(found[m, b], expected, rtol=1e-5)
 
 
 def test_evidence_of_an_event_is_the_log_of_its_odds():
