@@ -16,7 +16,8 @@ from mummi.imitation.latents import Latents
 from mummi.runs import devices
 
 # Functions elsewhere that take the model as static are compiled once for one model.
-SHARED = ("model", "behavior", "init", "update", "update_many", "update_model", "_compiled_act")
+SHARED = ("model", "behavior", "init", "_compiled_act")
+OF_A_MESH = ("update", "update_many", "update_model")
 
 
 def _optimised() -> bool:
@@ -54,21 +55,24 @@ def shared_functions() -> Iterator[None]:
 def shared_agents() -> Iterator[None]:
     """Within it every new agent takes model and functions from the first of the same settings."""
     first: dict[str, Agent] = {}
+    meshed: dict[tuple, Agent] = {}
     initialise: dict[Callable, Callable] = {}
     make, run_once = Agent.__init__, devices.run_once
 
     def init(self, config, modalities, action_size, mesh=None):
         make(self, config, modalities, action_size, mesh)
         settings = (config.model, config.behavior, config.mpc, config.method, config.pace)
-        compiled_as = (config.bfloat16, jax.default_backend(), mesh)
-        compiled_as += (_optimised(),)
+        compiled_as = (config.bfloat16, jax.default_backend(), _optimised())
         key = repr((settings, self.modalities, action_size, compiled_as))
         if key not in first:
             first[key] = self
-            self.init = jax.jit(self.init)
-            initialise[self.init] = jax.jit(self.init, compiler_options=devices.RUNS_ONCE)
-        for name in SHARED:
-            setattr(self, name, getattr(first[key], name))
+            # Of the plain function each, as a command's own, so that its program is found on disk.
+            plain, self.init = self.init, jax.jit(self.init)
+            initialise[self.init] = jax.jit(plain, compiler_options=devices.RUNS_ONCE)
+        on_mesh = meshed.setdefault((key, repr(mesh)), self)
+        for names, known in ((SHARED, first[key]), (OF_A_MESH, on_mesh)):
+            for name in names:
+                setattr(self, name, getattr(known, name))
 
     def run(function, *arguments):
         if function in initialise:
