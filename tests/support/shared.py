@@ -62,7 +62,8 @@ def shared_agents() -> Iterator[None]:
     def init(self, config, modalities, action_size, mesh=None):
         make(self, config, modalities, action_size, mesh)
         settings = (config.model, config.behavior, config.mpc, config.method, config.pace)
-        compiled_as = (config.bfloat16, jax.default_backend(), _optimised())
+        settings += (config.average,)
+        compiled_as = (type(self), config.bfloat16, jax.default_backend(), _optimised())
         key = repr((settings, self.modalities, action_size, compiled_as))
         if key not in first:
             first[key] = self
