@@ -4,6 +4,7 @@ Each is pure functions of its settings, and a test process makes hundreds of a f
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 
 from mummi.agent import Agent
 from mummi.imitation.chunks.head import ChunkHead
+from mummi.imitation.chunks.network import ChunkNetwork
 from mummi.imitation.heads.bc import BehaviourCloning
 from mummi.imitation.latents import Latents
 from mummi.runs import devices
@@ -25,13 +27,15 @@ def _optimised() -> bool:
 
 
 def _share(patch: pytest.MonkeyPatch, kind: type, names: tuple[str, ...], key: Callable) -> None:
-    """New objects of a class take functions from the first whose settings have the same key."""
+    """New objects of a class take functions, compiled, from the first of the same key."""
     first, make = {}, kind.__init__
 
     def init(self, *settings):
         make(self, *settings)
         known = first.setdefault(key(*settings), self)
         for name in names:
+            if inspect.ismethod(getattr(known, name)):
+                setattr(known, name, jax.jit(getattr(known, name)))
             setattr(self, name, getattr(known, name))
 
     patch.setattr(kind, "__init__", init)
@@ -47,6 +51,7 @@ def shared_functions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         _share(patch, Latents, ("_step", "_sense", "_scan"), lambda agent, _: agent.model)
         _share(patch, ChunkHead, ("_act",), _of_head)
+        _share(patch, ChunkNetwork, ("init",), _of_head)
         _share(patch, BehaviourCloning, ("_act", "_measure", "_update"), _of_head)
         yield
 
