@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import h5py
 import jax
@@ -30,7 +29,7 @@ from mummi.runs.checkpoint import Checkpointer
 from mummi.runs.logger import read_metrics
 from mummi.runs.record import load as load_run
 from mummi.training import offline
-from tests.support import imitated, small, tiny
+from tests.support import imitated, tiny
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -118,20 +117,6 @@ def test_only_the_world_model_is_trained(trained):
     for part in ("actor", "critic", "actor_optimiser", "critic_optimiser"):
         same = jax.tree.map(np.array_equal, getattr(start, part), getattr(end, part))
         assert all(jax.tree.leaves(same))
-
-
-def test_the_model_is_trained_as_the_agent_trains_it():
-    # The settings of the agent's own tests, whose compiled update is loaded here.
-    config = small.small_config(learning_rate=1e-2)
-    agent = Agent(config, small.MODALITIES, small.ACTION_SIZE)
-    start, batch = partial(devices.run_once, agent.init, 0), small.make_batch()
-    alone, metrics_alone = agent.update_model(start(), batch)
-    full, metrics_full = agent.update(start(), batch)
-    for own, other in ((alone.model, full.model), (alone.average.model, full.average.model)):
-        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(other), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-6)
-    assert metrics_alone["gradient/model"] == pytest.approx(metrics_full["gradient/model"])
-    assert alone.updates == full.updates == 1
 
 
 def test_the_same_command_repeats_nothing(trained, data):

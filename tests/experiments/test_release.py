@@ -9,7 +9,9 @@ from mummi import pretrained
 from mummi.runs import parameters
 from mummi.runs.record import load as load_run
 
+# An agent of the settings that other tests train.
 FLAGS = ["--preset", "debug", "--task", "dummy", "--steps", "1200", "--envs", "1"]
+FLAGS += ["--batch-length", "6"]
 
 
 @pytest.fixture(scope="module")

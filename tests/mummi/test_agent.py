@@ -108,6 +108,16 @@ def test_the_average_is_the_running_mean_of_the_parameters(agent):
     np.testing.assert_array_equal(none["x"], np.zeros(2))
 
 
+def test_the_model_alone_is_trained_as_with_actor_and_critic(agent):
+    alone, metrics_alone = agent.update_model(fresh(agent), make_batch())
+    full, metrics_full = agent.update(fresh(agent), make_batch())
+    for own, other in ((alone.model, full.model), (alone.average.model, full.average.model)):
+        for a, b in zip(jax.tree.leaves(own), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+    assert metrics_alone["gradient/model"] == pytest.approx(metrics_full["gradient/model"])
+    assert alone.updates == full.updates == 1
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_that_is_none_is_refused(decay):
     with pytest.raises(ValueError, match=f"average is {decay}; it must be at least 0 and below 1"):

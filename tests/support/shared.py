@@ -4,6 +4,7 @@ Each is pure functions of its settings, and a test process makes hundreds of a f
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 
 import jax
@@ -11,12 +12,14 @@ import pytest
 
 from mummi.agent import Agent
 from mummi.imitation.chunks.head import ChunkHead
+from mummi.imitation.chunks.network import ChunkNetwork
 from mummi.imitation.heads.bc import BehaviourCloning
 from mummi.imitation.latents import Latents
 from mummi.runs import devices
 
 # Functions elsewhere that take the model as static are compiled once for one model.
-SHARED = ("model", "behavior", "init", "update", "update_many", "update_model", "_compiled_act")
+SHARED = ("model", "behavior", "init", "_compiled_act")
+OF_A_MESH = ("update", "update_many", "update_model")
 
 
 def _optimised() -> bool:
@@ -24,13 +27,15 @@ def _optimised() -> bool:
 
 
 def _share(patch: pytest.MonkeyPatch, kind: type, names: tuple[str, ...], key: Callable) -> None:
-    """New objects of a class take functions from the first whose settings have the same key."""
+    """New objects of a class take functions, compiled, from the first of the same key."""
     first, make = {}, kind.__init__
 
     def init(self, *settings):
         make(self, *settings)
         known = first.setdefault(key(*settings), self)
         for name in names:
+            if inspect.ismethod(getattr(known, name)):
+                setattr(known, name, jax.jit(getattr(known, name)))
             setattr(self, name, getattr(known, name))
 
     patch.setattr(kind, "__init__", init)
@@ -46,6 +51,7 @@ def shared_functions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         _share(patch, Latents, ("_step", "_sense", "_scan"), lambda agent, _: agent.model)
         _share(patch, ChunkHead, ("_act",), _of_head)
+        _share(patch, ChunkNetwork, ("init",), _of_head)
         _share(patch, BehaviourCloning, ("_act", "_measure", "_update"), _of_head)
         yield
 
@@ -54,21 +60,25 @@ def shared_functions() -> Iterator[None]:
 def shared_agents() -> Iterator[None]:
     """Within it every new agent takes model and functions from the first of the same settings."""
     first: dict[str, Agent] = {}
+    meshed: dict[tuple, Agent] = {}
     initialise: dict[Callable, Callable] = {}
     make, run_once = Agent.__init__, devices.run_once
 
     def init(self, config, modalities, action_size, mesh=None):
         make(self, config, modalities, action_size, mesh)
         settings = (config.model, config.behavior, config.mpc, config.method, config.pace)
-        compiled_as = (config.bfloat16, jax.default_backend(), mesh)
-        compiled_as += (_optimised(),)
+        settings += (config.average,)
+        compiled_as = (type(self), config.bfloat16, jax.default_backend(), _optimised())
         key = repr((settings, self.modalities, action_size, compiled_as))
         if key not in first:
             first[key] = self
-            self.init = jax.jit(self.init)
-            initialise[self.init] = jax.jit(self.init, compiler_options=devices.RUNS_ONCE)
-        for name in SHARED:
-            setattr(self, name, getattr(first[key], name))
+            # Of the plain function each, as a command's own, so that its program is found on disk.
+            plain, self.init = self.init, jax.jit(self.init)
+            initialise[self.init] = jax.jit(plain, compiler_options=devices.RUNS_ONCE)
+        on_mesh = meshed.setdefault((key, repr(mesh)), self)
+        for names, known in ((SHARED, first[key]), (OF_A_MESH, on_mesh)):
+            for name in names:
+                setattr(self, name, getattr(known, name))
 
     def run(function, *arguments):
         if function in initialise:

@@ -24,17 +24,21 @@ def agent():
     return Agent(small_config(), MODALITIES, ACTION_SIZE, data_mesh(1, 2))
 
 
+def fresh(agent):
+    """The state that an agent starts with, where its updates are compiled for it."""
+    return put(devices.run_once(agent.init, 0), replicated(data_mesh(1, 2)))
+
+
 @pytest.fixture
 def learner(agent):
     numbers = itertools.count()
-    state = put(devices.run_once(agent.init, 0), replicated(data_mesh(1, 2)))
-    with Learner(agent, state, lambda: make_batch(next(numbers)), LAST) as learner:
+    with Learner(agent, fresh(agent), lambda: make_batch(next(numbers)), LAST) as learner:
         yield learner
 
 
 def test_acting_and_metrics_are_those_of_updates_made_when_due(agent, learner):
     # The second time two are due at once; the last one is not among those made ahead.
-    state = devices.run_once(agent.init, 0)
+    state = fresh(agent)
     done = 0
     for count in (1, 0, 2, 1, 1):
         rows = learner.learn(count)
@@ -54,10 +58,8 @@ def test_acting_and_metrics_are_those_of_updates_made_when_due(agent, learner):
 def test_several_updates_of_a_call_are_those_one_by_one(agent):
     batches = [make_batch(n) for n in range(4)]
     pairs = iter([jax.tree.map(lambda *x: np.stack(x), *batches[n : n + 2]) for n in (0, 2)])
-    mesh = data_mesh(1, 2)
-    placed = put(devices.run_once(agent.init, 0), replicated(mesh))
-    state = devices.run_once(agent.init, 0)
-    with Learner(agent, placed, lambda: next(pairs), LAST, updates_per_call=2) as learner:
+    state = fresh(agent)
+    with Learner(agent, fresh(agent), lambda: next(pairs), LAST, updates_per_call=2) as learner:
         for pair in (batches[:2], batches[2:]):
             (row,) = learner.learn(2)
             for position, batch in enumerate(pair):
@@ -84,9 +86,8 @@ def test_an_error_of_sampling_ahead_comes_when_the_update_is_due(agent):
         return make_batch()
 
     numbers = itertools.count()
-    state = put(devices.run_once(agent.init, 0), replicated(data_mesh(1, 2)))
     before = threading.active_count()
-    with Learner(agent, state, sample, LAST) as learner:
+    with Learner(agent, fresh(agent), sample, LAST) as learner:
         assert len(learner.learn(1)) == 1
         with pytest.raises(RuntimeError, match="no window"):
             learner.learn(1)
