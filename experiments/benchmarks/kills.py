@@ -1,7 +1,7 @@
 """Kills commands at random moments and gives them again: python -m experiments.benchmarks.kills.
 
-Training, recording, imitation and a sweep of the dummy task are killed by SIGKILL, all their
-processes at once, within the time that they take when they are let alone. What was finished before
+Training, recording, imitation and a sweep of the dummy task are killed by SIGKILL, with their
+process group, within the time that they take when they are let alone. What was finished before
 must be there afterwards and be readable, and in the end each command must come to its end.
 """
 
