@@ -138,14 +138,16 @@ class Work:
         if self._stopped:
             return "stopped"
         command = [sys.executable, "-m", module, *flags]
+        bound = [sys.executable, "-m", "experiments.sweeping.bound", module, *flags]
         pathlib.Path(job.log).parent.mkdir(parents=True, exist_ok=True)
         with open(job.log, "ab") as log:
             log.write(f"$ {shlex.join(command)}\n".encode())
             log.flush()
-            # In a process group of its own, Ctrl-C does not reach it: it would stop twice.
+            # In a process group of its own, Ctrl-C does not reach it: it would stop twice. By its
+            # standard input it notices if this process ends without stopping it.
             child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                bound,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
@@ -161,6 +163,7 @@ class Work:
                 if child.poll() is None:
                     child.terminate()
                     child.wait()
+                child.stdin.close()
                 self._children.discard(child)
         return f"{module} ended with exit status {status}" if status else ""
 
