@@ -36,7 +36,7 @@ python=${PYTHON:-python3}
 
 fetch() { # FOLDER VERSION
     local pinned platforms=()
-    pinned=$(grep -E '^(mujoco|dm_control|distrax|tfp-nightly|tyro|tensorboardX|av)==' requirements.txt)
+    pinned=$(grep -E '^(mujoco|dm_control|tyro|tensorboardX|av)==' requirements.txt)
     for number in 2_34 2_28 2_27 2_24 2_17; do
         platforms+=(--platform "manylinux_${number}_x86_64")
     done
@@ -44,7 +44,7 @@ fetch() { # FOLDER VERSION
     # shellcheck disable=SC2086
     "$python" -m pip download --quiet --no-deps --only-binary=:all: --implementation cp \
         --python-version "$2" "${platforms[@]}" --platform manylinux2014_x86_64 --dest "$1" \
-        $pinned dm-env dm-tree glfw PyOpenGL docstring_parser decorator
+        $pinned dm-env dm-tree glfw PyOpenGL docstring_parser
     "$python" -m experiments.benchmarks.card trim "$1"/dm_control-*.whl
     if command -v apt-get >/dev/null; then
         (cd "$1" && apt-get download -qq libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2) ||

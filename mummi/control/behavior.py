@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import distrax
 import jax
 import jax.numpy as jnp
+from jax.scipy.stats import norm
 from jaxtyping import Array, Bool, Float
 
 from mummi.config import BehaviorConfig
@@ -151,7 +151,7 @@ class Behavior:
         action, weight = action[:, 1:], demonstrated[:, 1:].astype(jnp.float32)
         if self.config.actor == "tanh_normal":
             action = jnp.arctanh(jnp.clip(action, -0.999, 0.999))
-        likelihood = distrax.Normal(mean, std).log_prob(action).mean(-1)
+        likelihood = norm.logpdf(action, mean, std).mean(-1)
         return -(weight * likelihood).sum() / jnp.maximum(weight.sum(), 1.0)
 
     def act(self, params, feature: Float[Array, "*batch F"], noise: Array | float) -> Array:
@@ -301,7 +301,7 @@ class Behavior:
         """
         c = self.config
         noise_key, option_key = jax.random.split(key)
-        noisy = distrax.Normal(action, c.exploration).sample(seed=noise_key)
+        noisy = action + c.exploration * jax.random.normal(noise_key, action.shape)
         action = jnp.clip(noisy, -1.0, 1.0)
         chance = jax.random.uniform(option_key, (len(action), 2 + action.shape[-1]))
         begins = (option.left <= 0) & (chance[:, 0] < c.exploration_options)

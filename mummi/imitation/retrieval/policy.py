@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -148,6 +147,11 @@ def rank_reward(
     return np.where(mask, -rank / np.maximum(mask.sum(1, keepdims=True) - 1, 1), 0.0)
 
 
+def chosen(values: Float[Array, "S K"], index: Int[Array, " S"]) -> Float[Array, " S"]:
+    """Of each row the value at its index."""
+    return jnp.take_along_axis(values, index[:, None], 1)[:, 0]
+
+
 def ppo_loss(
     scores: Float[Array, "S K"],
     action: Int[Array, " S"],
@@ -166,8 +170,8 @@ def ppo_loss(
         clip_ratio: epsilon.
         entropy: alpha.
     """
-    policy = distrax.Categorical(logits=scores)
-    ratio = jnp.exp(policy.log_prob(action) - log_prob)
+    policy = nn.log_softmax(scores)
+    ratio = jnp.exp(chosen(policy, action) - log_prob)
     clipped = jnp.clip(ratio, 1.0 - clip_ratio, 1.0 + clip_ratio)
     surrogate = jnp.minimum(ratio * reward, clipped * reward)
-    return -(surrogate.mean() + entropy * policy.entropy().mean())
+    return -(surrogate.mean() + entropy * -(jnp.exp(policy) * policy).sum(-1).mean())

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from mummi.imitation.retrieval.config import StageConfig
 from mummi.imitation.retrieval.fusion_head import FusionHead
-from mummi.imitation.retrieval.policy import Policy, Sources, ppo_loss
+from mummi.imitation.retrieval.policy import Policy, Sources, chosen, ppo_loss
 from mummi.runs import devices
 
 _BATCH = 256
@@ -63,9 +62,10 @@ def _policy_epoch(policy, config, params, state, key, sources, reward, embedding
     def update(carry, inputs):
         rows, key = inputs
         batch = jax.tree.map(lambda x: x[rows], sources)
-        old = distrax.Categorical(logits=policy.apply(carry[0], batch, embedding, labels))
-        action, log_prob = old.sample_and_log_prob(seed=key)
-        gained = jnp.take_along_axis(reward[rows], action[:, None], 1)[:, 0]
+        scores = policy.apply(carry[0], batch, embedding, labels)
+        action = jax.random.categorical(key, scores)
+        log_prob = chosen(jax.nn.log_softmax(scores), action)
+        gained = chosen(reward[rows], action)
 
         def loss(params):
             scores = policy.apply(params, batch, embedding, labels)

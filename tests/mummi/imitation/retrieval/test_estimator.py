@@ -247,7 +247,7 @@ def test_the_policy_minimises_the_losses_that_it_is_given():
     embeddings, point, _ = world(0, 40)
     losses = np.ones((40, 40))
     losses[:, 13] = 0.0
-    stage = replace(SMALL, selection="hard", epochs=120, learning_rate=1e-2)
+    stage = replace(SMALL, selection="hard", epochs=120, learning_rate=5e-3)
     config = replace(REGRESSION, prediction=stage, impute=False, validation=0.0, limit=40)
     retrieval = Retrieval(config).fit(embeddings, point, losses=losses)
     queries, _, _ = world(1, 30)
