@@ -22,9 +22,9 @@ def logdir(tmp_path_factory, quick_compile):
     logdir = tmp_path_factory.mktemp("runs") / "wiping"
     tiny.run(
         logdir,
-        *("--action-repeat", "10", "--env.horizon", "120", "--env.early-termination", "False"),
+        *("--action-repeat", "10", "--env.horizon", "60", "--env.early-termination", "False"),
         *("--env.sensors", *SENSORS),
-        *("--prefill", "120", "--prefill-from", "demonstrations", "--steps", "240"),
+        *("--prefill", "60", "--prefill-from", "demonstrations", "--steps", "120"),
         *("--missing", "medium"),
         task="table_wiping",
     )
@@ -45,7 +45,7 @@ def logdir(tmp_path_factory, quick_compile):
 
 def test_success_and_the_proportion_wiped_are_logged(logdir):
     metrics = read_metrics(logdir)
-    for kind, step in (("demonstration", 120), ("episode", 240)):
+    for kind, step in (("demonstration", 60), ("episode", 120)):
         (row,) = [row for row in metrics if f"{kind}/last/wiped" in row]
         assert row["step"] == step
         assert row[f"{kind}/last/success"] == (row[f"{kind}/last/wiped"] == 1)
@@ -55,12 +55,12 @@ def test_success_and_the_proportion_wiped_are_logged(logdir):
 
 def test_options_are_recorded_and_evaluation_uses_them(logdir):
     record = run.load(logdir)
-    expected = {"sensors": list(SENSORS), "horizon": 120, "early_termination": False}
+    expected = {"sensors": list(SENSORS), "horizon": 60, "early_termination": False}
     assert record.config.env == expected
     assert tuple(m.name for m in record.modalities) == SENSORS
     for path in (logdir / "eval").glob("*.json"):
         content = json.loads(path.read_text())
-        assert content["lengths"] == [12] and set(content["last"]) == {"wiped", "success"}
+        assert content["lengths"] == [6] and set(content["last"]) == {"wiped", "success"}
 
 
 def test_table_2_has_every_row(logdir, tmp_path):
@@ -81,7 +81,7 @@ def test_the_video_shows_both_cameras_and_marks_the_missing_one(logdir):
     evaluate.evaluate(arguments)
     with av.open(str(logdir / "videos" / "evaluation-without-workspace_rgb.mp4")) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert len(frames) == 12
+    assert len(frames) == 6
     scene, workspace, robot = (
         frames[-1][:, k * PANEL : (k + 1) * PANEL].astype(int) for k in range(3)
     )
