@@ -17,6 +17,20 @@ LARGE = 2 * 2**30
 # Several test processes may share one accelerator, and each would reserve most of its memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
+# A core for each test process: two that share two cores wait for each other's threads.
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    _cores, _workers = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    if 1 < _workers <= len(_cores):
+        os.sched_setaffinity(0, _cores[int(os.environ["PYTEST_XDIST_WORKER"][2:]) :: _workers])
+
+# Compilers allocate and free so much that asking the system for it each time takes a twentieth of
+# the time; the processes that tests start keep it.
+for _kept in ("TOP_PAD", "TRIM_THRESHOLD", "MMAP_THRESHOLD"):
+    os.environ.setdefault(f"MALLOC_{_kept}_", str(2**26))
+
+# Where in the source an operation comes from, which XLA's messages would tell.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+
 # What one test has compiled another loads, also in the processes that tests start.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -58,6 +72,20 @@ def share_compiled():
     from tests.support.shared import shared_agents, shared_functions
 
     with shared_agents(), shared_functions():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def share_contexts():
+    """Contexts of OpenGL serve one environment after another."""
+    try:
+        import envs.rendering.renderer  # noqa: F401
+    except ImportError:  # without OpenGL
+        yield
+        return
+    from tests.support.rendered import shared_contexts
+
+    with shared_contexts():
         yield
 
 

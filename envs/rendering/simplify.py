@@ -4,6 +4,7 @@ from collections.abc import Container, Mapping
 
 import mujoco
 import numpy as np
+from PIL import Image
 
 # What has fewer faces costs little.
 _FEW_FACES = 1000
@@ -37,19 +38,26 @@ def textures(model: mujoco.MjModel, most: int) -> None:
     """Averages the textures of a model down to a width of about ``most`` pixels.
 
     A software renderer takes most of a second for the smaller copies of large ones; to be done
-    before a renderer is made. A width that has no such divisor stays as it is.
+    before a renderer is made. Those of cubes and skies whose faces have no such divisor stay as
+    they are.
     """
     for texture in range(model.ntex):
         width, height = model.tex_width[texture], model.tex_height[texture]
         factor, channels = width // most, model.tex_nchannel[texture]
-        if factor < 2 or width % factor or height % factor:
+        flat = model.tex_type[texture] == mujoco.mjtTexture.mjTEXTURE_2D
+        if factor < 2 or (not flat and (width % factor or height % factor)):
             continue
         first = model.tex_adr[texture]
         pixels = model.tex_data[first : first + width * height * channels]
-        blocks = pixels.reshape(height // factor, factor, width // factor, factor, channels)
-        small = blocks.mean((1, 3)).round().astype(np.uint8).ravel()
-        model.tex_data[first : first + small.size] = small
-        model.tex_width[texture], model.tex_height[texture] = width // factor, height // factor
+        small = _averaged(pixels.reshape(height, width, channels), factor)
+        model.tex_data[first : first + small.size] = small.ravel()
+        model.tex_height[texture], model.tex_width[texture] = small.shape[:2]
+
+
+def _averaged(picture, factor):
+    """Averages of blocks of pixels, a channel at a time; those at the edge may be narrower."""
+    channels = [Image.fromarray(channel) for channel in np.moveaxis(picture, -1, 0)]
+    return np.stack([np.asarray(channel.reduce(int(factor))) for channel in channels], -1)
 
 
 def _merge(model, mesh, cell):

@@ -235,6 +235,7 @@ def test_more_steps_are_trained(copy):
     assert sweep_jobs.last_checkpoint(more[0].logdir) == 400
 
 
+@pytest.mark.slow  # a run's own is tested with resuming, its end with the sweep's in sweeping/
 def test_ctrl_c_saves_checkpoints_and_says_that_the_same_command_goes_on(tmp_path):
     more = ("--no-evaluate", "--parallel", "2")
     process = tiny.start(

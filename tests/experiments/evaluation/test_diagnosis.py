@@ -134,7 +134,7 @@ def recorded(quick_compile):
         return pool.modalities, pool.action_size, recording.episodes()
 
 
-@pytest.mark.parametrize("method", ["mummi", "dreamer"])
+@pytest.mark.parametrize("method", ["mummi", pytest.param("dreamer", marks=pytest.mark.slow)])
 def test_an_agent_is_diagnosed(recorded, method):
     modalities, actions, episodes = recorded
     agent = Agent(small_config(method=method, sample_fused=False), modalities, actions)

@@ -120,6 +120,7 @@ def test_a_cpu_makes_one_update_a_call_and_an_accelerator_several(tmp_path, monk
     assert per_call("--updates-per-call", "2") == 2
 
 
+@pytest.mark.slow  # several updates a call are tested with the learner, the windows above
 def test_a_run_on_the_device_with_several_updates_a_call_goes_on_without_either(tmp_path):
     flags = ("--replay-device", "on", "--updates-per-call", "3")
     first = tiny.run(tmp_path, *flags, "--steps", "250")

@@ -270,8 +270,7 @@ def test_both_kls_together_are_the_kl_of_the_joint_of_s_f_and_s_c():
     np.testing.assert_allclose(losses["kl"] + losses["kl_fused"], expected, rtol=0.02)
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-@pytest.mark.parametrize("method", ["mummi", "dreamer"])
+@pytest.mark.parametrize(("method", "wanted"), [("mummi", True), ("dreamer", False)])
 def test_the_next_action_is_told_by_the_sensors_of_its_step_together_and_alone(method, wanted):
     model, params, _ = built = build("laptop", method, action_weight=3.0)
     batch = make_batch()

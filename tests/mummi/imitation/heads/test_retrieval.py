@@ -108,7 +108,9 @@ def test_fused_plays_what_the_library_predicts():
 SOFT = StageConfig(units=8, epochs=2, top_k=4, head_units=4, heads=2, head_epochs=2)
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize(
+    "task", ["regression", pytest.param("classification", marks=pytest.mark.slow)]
+)
 def test_what_is_selected(task):
     rows = demonstrations(12, steps=3)
     rows = rows if task == "regression" else [t for t in rows for _ in range(2)]
