@@ -1,4 +1,4 @@
-"""What README tells to write does what it says."""
+"""What CONTRIBUTING tells to write does what it says."""
 
 import pathlib
 import re
@@ -15,11 +15,11 @@ from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, random_para
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-README = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
 
 
-def test_the_method_of_the_readme_pulls_each_expert_to_g_of_z(monkeypatch):
-    section = README.split("### Add a method")[1]
+def test_the_method_of_the_example_pulls_each_expert_to_g_of_z(monkeypatch):
+    section = PAGE.split("### Add a method")[1]
     source = re.search(r"```python\n(class .+?)```", section, re.DOTALL)[1]
     names = vars(objectives) | {"jnp": jnp}
     exec(source, names)
