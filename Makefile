@@ -20,8 +20,9 @@ demo: venv gl  ## train a small agent, evaluate it, and say where everything is
 test: venv gl  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 
-torture: venv libero gl  ## kill, damage and repeat commands for an hour, and count what is lost
+torture: venv libero gl  ## kill, fill, damage and repeat commands for two hours, and count what is lost
 	$(BIN)/python -m experiments.benchmarks.kills --count 100
+	$(BIN)/python -m experiments.benchmarks.full_disk
 	$(BIN)/python -m experiments.benchmarks.evaluations --count 30
 	$(BIN)/python -m pytest -m slow -s tests/fuzz
 

@@ -73,6 +73,8 @@ class Checkpointer:
                 if jax.process_index() == 0:
                     _write_checksums(self._directory / str(step))
             except Exception as error:
+                # Orbax's futures would tell the same again, with a traceback each.
+                logging.getLogger("asyncio").setLevel(logging.CRITICAL)
                 free = shutil.disk_usage(self._directory).free / 2**20
                 raise OSError(
                     f"cannot write checkpoint {self._directory / str(step)} with {free:.1f} MiB "

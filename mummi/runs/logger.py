@@ -1,5 +1,6 @@
 """Metrics and films of a run: metrics.jsonl, TensorBoard events, mp4 files."""
 
+import contextlib
 import io
 import json
 import math
@@ -13,15 +14,19 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import av
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
-from mummi.runs.files import atomic
+from mummi.runs.files import atomic, named
 from mummi.runs.weights_and_biases import Wandb
 
 FRAMES_PER_SECOND = 12
 """Of the videos: near real time where an action lasts 0.05 to 0.1 s."""
 _METRICS = "metrics.jsonl"
+_FLUSH = 10.0
+"""Seconds after which TensorBoard sees what was told."""
 _RGB = 3  # Summary.Image.colorspace
 _GIF_FRAMES = 60  # an animated picture in TensorBoard has no better compression
 
@@ -61,7 +66,9 @@ class Logger:
         _truncate_partial_line(path)
         # Unbuffered, so that each line is one write and a kill can cut only the last.
         self._metrics = path.open("ab", buffering=0)
-        self._events = SummaryWriter(str(self._logdir), flush_secs=10)
+        # Not SummaryWriter, whose thread a full disk ends, after which adding to it waits for ever.
+        self._events = EventsWriter(str(self._logdir / "events"))
+        self._flushed = time.time()
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
         """Appends one line to ``metrics.jsonl`` and one point a name to TensorBoard.
@@ -74,6 +81,7 @@ class Logger:
 
         Raises:
             ValueError: when a name is ``step`` or ``time``.
+            OSError: it cannot be written, for example on a full disk.
         """
         numbers = {name: float(np.asarray(value).item()) for name, value in values.items()}
         if reserved := {"step", "time"} & set(numbers):
@@ -83,9 +91,10 @@ class Logger:
         now = time.time()
         line = {"step": int(step), "time": round(now, 3)}
         line |= {name: x if math.isfinite(x) else None for name, x in numbers.items()}
-        self._metrics.write((json.dumps(line, allow_nan=False) + "\n").encode())
+        with named(self._metrics.name):
+            self._metrics.write((json.dumps(line, allow_nan=False) + "\n").encode())
         for name, x in numbers.items():
-            self._events.add_scalar(name, x, step, walltime=now)
+            self._tell(step, summary.scalar(name, x), now)
         if self._wandb:
             self._wandb.log(step, numbers)
 
@@ -115,24 +124,41 @@ class Logger:
             colorspace=_RGB,
             encoded_image_string=_gif(frames[::every], fps / every),
         )
-        summary = Summary(value=[Summary.Value(tag=name, image=picture)])
-        self._events.file_writer.add_summary(summary, step)
+        self._tell(step, Summary(value=[Summary.Value(tag=name, image=picture)]), time.time())
         if self._wandb:
             self._wandb.video(step, name, path)
         return path
 
     def close(self) -> None:
-        """Flushes and closes every file; may be called twice."""
+        """Flushes and closes every file; may be called twice.
+
+        Raises:
+            OSError: what was told last cannot be written.
+        """
+        if self._metrics.closed:
+            return
         self._metrics.close()
-        self._events.close()
-        if self._wandb:
-            self._wandb.close()
+        try:
+            self._events.close()
+        finally:
+            if self._wandb:
+                self._wandb.close()
 
     def __enter__(self) -> "Logger":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, failed, *_) -> None:
+        # Where the disk is full this fails, too, and would hide what failed first.
+        with contextlib.suppress(*([OSError] if failed else [])):
+            self.close()
+
+    def _tell(self, step: int, what: Summary, now: float) -> None:
+        """Adds an event of TensorBoard."""
+        with named(self._logdir):
+            self._events.write_event(Event(step=int(step), wall_time=now, summary=what))
+            if now - self._flushed > _FLUSH:
+                self._events.flush()
+                self._flushed = now
 
 
 class Silence:

@@ -207,3 +207,18 @@ def test_wandb_that_is_not_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ImportError, match=r"--logger wandb needs .* pip install wandb, or leave"):
         Logger(tmp_path, "wandb")
+
+
+def test_a_full_disk_is_an_error_at_once_and_hides_no_other(tmp_path):
+    with open("/dev/full", "wb", buffering=0) as full:
+        with pytest.raises(KeyError, match="first"), Logger(tmp_path) as logger:
+            events = logger._events._py_recordio_writer
+            events._writer.close()
+            events._writer = full
+            for _ in range(2):
+                with pytest.raises(OSError, match="No space left on device") as caught:
+                    logger.scalars(1, {"loss": 1.0})
+                assert caught.value.filename == str(tmp_path)
+            raise KeyError("first")
+        logger.close()
+    assert [row["loss"] for row in read_metrics(tmp_path)] == [1.0, 1.0]
