@@ -157,6 +157,7 @@ def test_every_stage_gives_a_rate_and_a_ratio(stage, rows, workers, monkeypatch)
         assert row.cpu is None or (row.ratio_cpu > 0 and row.cpu > 0)
 
 
+@pytest.mark.slow  # the table of heads is tested with two_ways, bare products above
 def test_the_heads_are_measured_against_their_products(monkeypatch):
     cases = [Case("mirror", 2), Case("mirror", 2, "sensors"), Case("diffusion", 1)]
     monkeypatch.setattr(heads, "CASES", cases)
@@ -170,6 +171,7 @@ def test_the_heads_are_measured_against_their_products(monkeypatch):
     assert all(row.rate > 0 and row.ratio > 0 and row.cpu > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_loop_is_measured_over_its_updates(monkeypatch):
     monkeypatch.setattr(benchmark, "preset", often)
     (row,) = benchmark.benchmark(benchmark.Arguments(("loop",), "debug", "dummy", repeats=1))

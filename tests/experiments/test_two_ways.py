@@ -84,7 +84,6 @@ def test_the_command_leaves_a_picture_and_numbers(tmp_path, monkeypatch, capsys)
     assert "mse" in capsys.readouterr().out
 
 
-@pytest.mark.slow  # the rows are tested with the benchmark
 def test_the_latency_table_has_a_row_for_each_case(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(heads_benchmark, "HORIZONS", ((2, 8),))
     kinds = [("mirror", 2, "sensors"), ("diffusion", 1)]

@@ -15,7 +15,7 @@ from mummi.agent import Agent
 from mummi.data.device_replay import DeviceSteps
 from mummi.data.episode import layout
 from mummi.runs import devices
-from tests.support.small import ACTION_SIZE, MODALITIES, make_batch, small_config
+from tests.support.small import ACTION_SIZE, MODALITIES, drawn, make_batch, small_config
 
 BATCH = 8
 
@@ -31,7 +31,7 @@ def updates(mesh: jax.sharding.Mesh | None) -> list[dict[str, float]]:
     config = small_config()
     behavior = dataclasses.replace(config.behavior, starts=8, cloning=1.0)
     agent = Agent(dataclasses.replace(config, behavior=behavior), MODALITIES, ACTION_SIZE, mesh)
-    state, rows = devices.run_once(agent.init, 0), []
+    state, rows = drawn(jax.eval_shape(agent.init, 0), 0), []
     if mesh is not None:
         state = devices.put(state, devices.replicated(mesh))
     for seed in range(2):

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 import jax
 import pytest
 
-from mummi.agent import Agent
+from mummi.agent import Agent, AgentState
 from mummi.imitation.chunks.head import ChunkHead
 from mummi.imitation.chunks.network import ChunkNetwork
 from mummi.imitation.heads.bc import BehaviourCloning
 from mummi.imitation.latents import Latents
 from mummi.runs import devices
+from tests.support.small import drawn
 
 # Functions elsewhere that take the model as static are compiled once for one model.
 SHARED = ("model", "behavior", "init", "_compiled_act")
@@ -58,10 +59,13 @@ def shared_functions() -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared_agents() -> Iterator[None]:
-    """Within it every new agent takes model and functions from the first of the same settings."""
+    """Within it every new agent takes model and functions from the first of the same settings.
+
+    A command begins with parameters that are ``drawn``.
+    """
     first: dict[str, Agent] = {}
     meshed: dict[tuple, Agent] = {}
-    initialise: dict[Callable, Callable] = {}
+    shapes: dict[Callable, AgentState | None] = {}
     make, run_once = Agent.__init__, devices.run_once
 
     def init(self, config, modalities, action_size, mesh=None):
@@ -72,18 +76,18 @@ def shared_agents() -> Iterator[None]:
         key = repr((settings, self.modalities, action_size, compiled_as))
         if key not in first:
             first[key] = self
-            # Of the plain function each, as a command's own, so that its program is found on disk.
-            plain, self.init = self.init, jax.jit(self.init)
-            initialise[self.init] = jax.jit(plain, compiler_options=devices.RUNS_ONCE)
+            self.init = jax.jit(self.init)
+            shapes[self.init] = None
         on_mesh = meshed.setdefault((key, repr(mesh)), self)
         for names, known in ((SHARED, first[key]), (OF_A_MESH, on_mesh)):
             for name in names:
                 setattr(self, name, getattr(known, name))
 
     def run(function, *arguments):
-        if function in initialise:
-            return initialise[function](*arguments)
-        return run_once(function, *arguments)
+        if function not in shapes:
+            return run_once(function, *arguments)
+        shapes[function] = shapes[function] or jax.eval_shape(function, *arguments)
+        return drawn(shapes[function], *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Agent, "__init__", init)

@@ -66,10 +66,11 @@ DECODED = {f"reconstruction_{name}" for name in NAMES}
     ("name", "method", "options"),
     # Debug is laptop at other sizes.
     [(name, "mummi", {}) for name in PRESETS if name not in ("debug", "modern")]
-    + [("paper", method, {}) for method in METHODS if method != "mummi"]
+    + [("paper", method, {}) for method in METHODS if method not in ("mummi", "mssm_e")]
     + [("laptop", method, {"drop": 0.5}) for method in DROPPED]
-    # The paper's networks with laptop's options; and fusion and targets of two of the others.
+    # The paper's networks with laptop's options; and fusion and targets of others, together.
     + [pytest.param("modern", "mummi", {}, marks=pytest.mark.slow)]
+    + [pytest.param("paper", "mssm_e", {}, marks=pytest.mark.slow)]
     + [
         pytest.param("laptop", method, {"drop": 0.5}, marks=pytest.mark.slow)
         for method in METHODS
