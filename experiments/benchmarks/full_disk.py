@@ -27,6 +27,8 @@ ROOM = 1 << 29
 SAID = ("No space left on device", "disk full")
 NAMESPACE = ("unshare", "--user", "--mount", "--map-root-user")
 """Where a user may mount what nobody else sees (util-linux)."""
+INSIDE = "MUMMI_FULL_DISK"
+"""Variable of the environment that the command sets there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +39,11 @@ class Arguments:
         count: times that each command finds it full.
         commands: which of train, collect, imitate and sweep.
         seed: of the moments.
-        inside: this process has file systems of its own already; set by the command itself.
     """
 
     count: int = 10
     commands: tuple[str, ...] = tuple(SUBJECTS)
     seed: int = 0
-    inside: bool = False
 
 
 class Seen(NamedTuple):
@@ -144,9 +144,9 @@ def main(arguments: list[str] | None = None) -> None:
         unknown = set(asked.commands) - set(SUBJECTS)
         if unknown or asked.count < 1:
             raise ValueError(f"--commands are of {', '.join(SUBJECTS)}, --count at least 1")
-        if not asked.inside:
-            command = (*NAMESPACE, sys.executable, "-m", __spec__.name, *given, "--inside")
-            os.execvp(command[0], command)
+        if INSIDE not in os.environ:
+            command = (*NAMESPACE, sys.executable, "-m", __spec__.name, *given)
+            os.execvpe(command[0], command, os.environ | {INSIDE: "1"})
         console, found = Console(), {}
         with tempfile.TemporaryDirectory() as folder:
             mount(pathlib.Path(folder), ROOM)
