@@ -60,8 +60,9 @@ ROOMS = {
     "envs.processes": "envs envs.base envs.episodes mummi.modality",
     "envs.rendering": "",
     "envs.natural_mujoco": "envs.base envs.episodes envs.rendering mummi.modality",
-    "envs.table_wiping": "envs.base envs.episodes envs.rendering mummi.modality",
-    "envs.libero": "envs.base envs.episodes envs.instruction envs.rendering envs.table_wiping "
+    "envs.robosuite": "envs.rendering",
+    "envs.table_wiping": "envs.base envs.episodes envs.rendering envs.robosuite mummi.modality",
+    "envs.libero": "envs.base envs.episodes envs.instruction envs.rendering envs.robosuite "
     "mummi.modality",
     "envs.metaworld": "envs.base envs.episodes envs.instruction envs.rendering mummi.modality",
     # experiments knows both houses; of its own rooms these.

@@ -1,42 +1,12 @@
 """robosuite's Wipe with the Panda, without its rendering and without its side effects."""
 
-import contextlib
-import logging
-import os
-import warnings
 import xml.etree.ElementTree as ElementTree
-from unittest import mock
 
 import numpy as np
 
-from envs.rendering.renderer import Renderer  # noqa: F401  isort: skip  (it chooses the OpenGL backend)
-
-
-@contextlib.contextmanager
-def quiet_import():
-    """What the imports of robosuite and LIBERO do beside importing is kept from happening.
-
-    They change the filters of warnings, and robosuite advises to write a file of private settings.
-    It opens a log at a fixed place, which on a shared machine belongs to whoever came first. And it
-    takes CUDA_VISIBLE_DEVICES, which is for the networks, to list the devices of EGL as well.
-    """
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            mock.patch.object(logging, "FileHandler", lambda _: logging.NullHandler()),
-            mock.patch.dict(os.environ),
-        ):
-            warnings.simplefilter("ignore")
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-            yield
-    finally:
-        logging.disable(level)
-
+from envs.robosuite import OneForward, global_numpy_random, load_controller_config, quiet_import
 
 with quiet_import():
-    from robosuite.controllers import load_controller_config
     from robosuite.environments.manipulation.wipe import DEFAULT_WIPE_CONFIG, Wipe
 
 TABLE_TEXTURE = "textable"
@@ -45,18 +15,7 @@ JOINT_MARGIN = 0.1
 """Distance from the limit of a joint, radians, that counts as reaching it."""
 
 
-@contextlib.contextmanager
-def global_numpy_random(seed: np.random.SeedSequence):
-    """Seeds NumPy's global generator, the only one robosuite draws from, and restores it after."""
-    before = np.random.get_state()
-    np.random.set_state(np.random.RandomState(np.random.MT19937(seed)).get_state())
-    try:
-        yield
-    finally:
-        np.random.set_state(before)
-
-
-class TableSimulator(Wipe):
+class TableSimulator(OneForward, Wipe):
     """robosuite 1.4.0's Wipe, 20 Hz, Panda, OSC_POSE, reset without compiling the model again.
 
     Physics, dirt, reward and its scale are robosuite's own. The caller decides when an episode

@@ -93,8 +93,9 @@ def environment_rows(config: Config, repeats: int, steps: int = 100) -> list[Row
 
 def wiping_rows(config: Config, repeats: int) -> list[Row]:
     """Table Wiping; as ``simulator_rows``."""
+    from envs.robosuite import load_controller_config
     from envs.table_wiping.scene import ROBOT, WORKSPACE
-    from envs.table_wiping.simulator import TableSimulator, Wipe, load_controller_config
+    from envs.table_wiping.simulator import TableSimulator, Wipe
 
     environment = envs.make(
         config.task, image_size=config.image_size, action_repeat=1, **config.env

@@ -97,6 +97,7 @@ def test_a_missing_simulator_costs_only_its_task(monkeypatch):
         "envs.table_wiping.task",
         "envs.table_wiping.simulator",
         "envs.table_wiping.randomisation",
+        "envs.robosuite",
     ):
         monkeypatch.delitem(sys.modules, name, raising=False)
     for name in [name for name in sys.modules if name.startswith("robosuite.")]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from envs.robosuite import global_numpy_random, load_controller_config
 from envs.table_wiping.scene import ROBOT, WORKSPACE
-from envs.table_wiping.simulator import Wipe, global_numpy_random, load_controller_config
+from envs.table_wiping.simulator import Wipe
 from envs.table_wiping.task import SENSORS, TableWiping
 
 import mujoco  # isort: skip  (after envs, which chooses the OpenGL backend)
