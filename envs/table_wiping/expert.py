@@ -10,6 +10,8 @@ _METRES, _RADIANS = 0.05, 0.5
 _NEWTONS = 135.0
 _CONTACT = 5.0
 """Force that shows contact, newtons."""
+_BAND, _PIECE = 0.03, 0.05
+"""How far from the outermost dirt other dirt counts as outermost, and a piece reaches, metres."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +32,11 @@ class WipingState:
 
 
 class WipingExpert:
-    """Presses the tool flat on the table and drags it to the nearest dirt that is left.
+    """Presses the tool flat on the table and wipes from the arm's right to its left.
+
+    It drags the tool to the outermost dirt on the right, of several pieces there to the nearest.
+    Where that is a picture tells. Which dirt is the nearest of all it does not: a tool on a line of
+    dirt has some on either side, and a hair decides.
 
     Each action follows from the present state alone, so one expert serves any number of
     episodes.
@@ -55,14 +61,20 @@ class WipingExpert:
         action = np.zeros(6)
         if not len(state.dirt):
             return action
-        offsets = state.dirt - state.tool
-        nearest = offsets[np.argmin(np.linalg.norm(offsets[:, :2], axis=1))]
-        along = nearest[:2] / _METRES
+        target = self._target(state.dirt, state.tool) - state.tool
+        along = target[:2] / _METRES
         action[:2] = along / max(1.0, np.linalg.norm(along) / self._cautious)
         # Full pressure only once the tool rests on the table, so that it touches down gently.
         newtons = self._newtons if state.force > _CONTACT else _CONTACT
-        action[2] = nearest[2] / _METRES - newtons / _NEWTONS
+        action[2] = target[2] / _METRES - newtons / _NEWTONS
         # The rotation that turns the tool's third axis downwards, about a horizontal axis.
         turn = np.cross(state.rotation[:, 2], (0.0, 0.0, -1.0))
         action[3:] = turn / _RADIANS
         return np.clip(action, -1, 1)
+
+    @staticmethod
+    def _target(dirt: np.ndarray, tool: np.ndarray) -> np.ndarray:
+        """Centre of the piece of the outermost dirt that is nearest to the tool, [3]."""
+        outermost = dirt[dirt[:, 1] < dirt[:, 1].min() + _BAND]
+        nearest = outermost[np.argmin(np.linalg.norm((outermost - tool)[:, :2], axis=1))]
+        return outermost[np.linalg.norm(outermost - nearest, axis=1) < _PIECE].mean(0)
