@@ -188,7 +188,7 @@ def imitate(config: Config, imitation: Imitation, options: Options) -> pathlib.P
             rows = held_out.evaluate(logdir, options.evaluate_missing, keep=True)
             errors = {f"held_out/error/{name}": row["normalised"] for name, row in rows.items()}
             logger.scalars(step, errors)
-        if simulated:
+        if simulated and config.evaluate_episodes:
             results = evaluate.evaluate(conditions(run, imitation, options))
             scores = {f"evaluation/{name}": result.mean for name, result in results.items()}
             logger.scalars(step, scores)

@@ -24,7 +24,8 @@ def train(config: Config) -> pathlib.Path:
     restart = restart_step(pathlib.Path(config.logdir), process)
     with training_environments(config, process, restart) as environments:
         script = load_script(config.missing).to_dict()
-        return mummi.train(config, environments, Evaluation(config), script)
+        evaluate = Evaluation(config) if config.evaluate_episodes else None
+        return mummi.train(config, environments, evaluate, script)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -253,7 +253,7 @@ class Config:
         updates_per_call: updates that are made in one call, on batches drawn at once; 0 for one
             on a CPU and four on an accelerator. Acting has the parameters after the last of them.
         evaluate_every: environment steps between evaluations; 0 for none.
-        evaluate_episodes: episodes of each evaluation.
+        evaluate_episodes: episodes of each evaluation; 0 for none.
         trust: evaluations leave out sensors that lie, by thresholds that each of them measures.
         logger: where metrics and films go, beside metrics.jsonl and videos/: TensorBoard, or
             wandb, too (Weights & Biases, which has to be installed).
@@ -315,6 +315,8 @@ class Config:
         for name in ("action_repeat", "time_unit"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.evaluate_episodes < 0:
+            raise ValueError(f"evaluate_episodes is {self.evaluate_episodes}; 0 is for none")
 
     @property
     def pace(self) -> float:

@@ -1,4 +1,4 @@
-"""docs/metaworld.sh: the commands of the protocol, which the real ones take."""
+"""docs/metaworld.sh and docs/wiping.sh: their commands, which the real ones take."""
 
 import os
 import pathlib
@@ -12,7 +12,6 @@ from mummi.modality import Modality
 from mummi.runs.record import Run
 from tests.support.metaworld_here import needs_metaworld
 
-pytestmark = needs_metaworld
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -20,27 +19,29 @@ ROOT = pathlib.Path(__file__).parent.parent
 def commands(tmp_path):
     """Runs the script with an interpreter that only writes down what it is told."""
     said, recorder = tmp_path / "said", tmp_path / "python"
-    # What collect leaves: a file for each task of a group.
+    # What collect leaves: a file, of a group one for each task.
     recorder.write_text(
         f"""#!/usr/bin/env bash
 echo "$@" >> {said}
 [[ "$*" == *"collect --task metaworld_very_hard "* ]] && mkdir -p "${{@: -1}}" &&
     touch "${{@: -1}}"/{{a,b,c,d,e}}.hdf5
+[[ "$*" == *"collect --task table_wiping "* ]] && touch "${{@: -1}}"
 exit 0
 """
     )
     recorder.chmod(0o755)
 
-    def run(*arguments):
+    def run(*arguments, script="metaworld"):
         environment = os.environ | {"PYTHON": str(recorder)}
-        script = [ROOT / "docs/metaworld.sh", "--data", str(tmp_path / "data"), *arguments]
-        done = subprocess.run(script, env=environment, capture_output=True, text=True)
+        words = [ROOT / f"docs/{script}.sh", "--data", str(tmp_path / "data"), *arguments]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
         lines = said.read_text().splitlines() if said.exists() else []
         return done, [line.removeprefix("-m experiments.").split() for line in lines]
 
     return run
 
 
+@needs_metaworld
 def test_one_model_for_a_group_evaluates_each_task_as_often(commands, tmp_path):
     logdir = ("--logdir", str(tmp_path / "runs"))
     more = ("--heads", "bc mirror", "--demonstrations", "3", "--episodes", "4", *logdir)
@@ -56,6 +57,7 @@ def test_one_model_for_a_group_evaluates_each_task_as_often(commands, tmp_path):
     assert others[1][others[1].index("--head") + 1] == "mirror"
 
 
+@needs_metaworld
 def test_a_model_a_task_is_evaluated_without_each_of_its_sensors(commands):
     done, lines = commands("--heads", "bc", "each")
     assert done.returncode == 0 and len(lines) == 20
@@ -77,3 +79,30 @@ def test_a_model_a_task_is_evaluated_without_each_of_its_sensors(commands):
 def test_a_mistake_is_told(commands, arguments, message):
     done, lines = commands(*arguments)
     assert done.returncode == 2 and message in done.stderr and not lines
+
+
+def test_each_round_corrects_the_head_of_the_last_and_all_is_learned_again(commands, tmp_path):
+    runs = tmp_path / "runs"
+    more = ("--rounds", "2", "--seeds", "0 3", "--demonstrations", "5", "--logdir", str(runs))
+    done, lines = commands(*more, script="wiping")
+    assert done.returncode == 0, done.stderr
+    a_seed = ["imitate", "collect", "imitate", "collect", "imitate"]
+    assert [words[0] for words in lines] == ["collect", *a_seed, *a_seed]
+    learned = [imitate.parse(words[1:]) for words in lines if words[0] == "imitate"]
+    logdirs = [str(runs / seed / str(r)) for seed in "03" for r in range(3)]
+    assert [config.logdir for config, _, _ in learned] == logdirs
+    assert [config.evaluate_episodes for config, _, _ in learned] == [0, 0, 30] * 2
+    folders = [str(tmp_path / "data" / seed) for seed in "000333"]
+    assert [imitation.data for _, imitation, _ in learned] == folders
+    expert, *corrected = [collect.parse(words[1:]) for words in lines if words[0] == "collect"]
+    assert expert[0].episodes == 5
+    assert [own.policy for own, _ in corrected] == [logdirs[k] for k in (0, 1, 3, 4)]
+    assert {own.label for own, _ in corrected} == {"expert"}
+    assert len({config.seed for _, config in (expert, *corrected)}) == 5
+    assert {str(pathlib.Path(own.out).parent) for own, _ in corrected} == set(folders)
+    configs = [config for config, _, _ in learned] + [config for _, config in corrected]
+    assert len({tuple(config.env["sensors"]) for config in configs}) == 1
+    # What a round learned of is not learned again when there is more.
+    done, again = commands(*more, script="wiping")
+    a_seed = ["collect", "collect", "imitate"]
+    assert [words[0] for words in again[len(lines) :]] == ["collect", *a_seed, *a_seed]

@@ -122,6 +122,7 @@ def test_only_the_world_model_is_trained(trained):
 def test_the_same_command_repeats_nothing(trained, data):
     before = written(trained)
     imitated.run(trained, data, "bc")
+    imitated.run(trained, data, "bc", "--evaluate-missing", "high", "--evaluate-episodes", "0")
     assert written(trained) == before
     imitated.run(trained, data, "bc", "--evaluate-missing", "none", "high")
     after = written(trained)

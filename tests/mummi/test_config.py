@@ -90,6 +90,11 @@ def test_steps_without_length_are_refused(field):
         Config(**{field: 0})
 
 
+def test_fewer_episodes_than_none_are_refused():
+    with pytest.raises(ValueError, match="evaluate_episodes is -1; 0 is for none"):
+        Config(evaluate_episodes=-1)
+
+
 def test_an_unknown_preset_names_those_there_are():
     with pytest.raises(ValueError, match="unknown preset 'lapto'; presets are paper, published"):
         preset("lapto", "walker_walk")
