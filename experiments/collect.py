@@ -15,7 +15,7 @@ from envs.failures.script import load_script
 from envs.processes.parallel import ParallelEnvironments
 from experiments.collection import successes
 from experiments.collection.bar import Bar
-from experiments.collection.episodes import DEMONSTRATION, GYM, settings
+from experiments.collection.episodes import DEMONSTRATION, GYM, check_noise, settings
 from experiments.collection.policy import Policy
 from experiments.command_line import explain, parse_config
 from mummi.config import Config
@@ -55,8 +55,8 @@ class Arguments:
             high, published_medium, published_high, or a YAML file. The file tells at which steps
             each delivered. The expert, who knows the true state, acts as before.
         episodes: demonstrations that the file is to hold.
-        noise: standard deviation of Gaussian noise on the actions that are executed; heads learn
-            the policy's own (DART), world models what was executed.
+        noise: standard deviation of Gaussian noise on the actions that are executed, one of all
+            or one of each; heads learn the policy's own (DART), world models what was executed.
         noise_steps: steps that each draw of the noise lasts; several in a row drive the robot to
             where the policy has to find back from.
         format: robomimic, which is this package's own in HDF5, or lerobot.
@@ -71,7 +71,7 @@ class Arguments:
     label: Literal["policy", "expert"] = "policy"
     missing: str = "none"
     episodes: int = 50
-    noise: float = 0.0
+    noise: tuple[float, ...] = (0.0,)
     noise_steps: int = 1
     format: str = "robomimic"
     fps: int | None = None
@@ -90,7 +90,8 @@ class Arguments:
         script = load_script(self.missing)
         failing = {"missing": script.to_dict()} if script.rules else {}
         labelled = {"label": self.label} if self.label != "policy" else {}
-        return {"noise": self.noise} | held | failing | labelled
+        noise = self.noise[0] if len(self.noise) == 1 else list(self.noise)
+        return {"noise": noise} | held | failing | labelled
 
 
 def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
@@ -112,7 +113,9 @@ def parse(arguments: list[str] | None = None) -> tuple[Arguments, Config]:
                 f"unknown flag --{name}; next to its own this command takes "
                 + ", ".join(f"--{name}" for name in SETTINGS)
             )
-    for name, least in (("episodes", 1), ("noise", 0), ("noise_steps", 1)):
+    if not all(std >= 0 for std in own.noise):
+        raise ValueError(f"--noise is {' '.join(map(str, own.noise))}; none may be below 0")
+    for name, least in (("episodes", 1), ("noise_steps", 1)):
         if not getattr(own, name) >= least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} is {getattr(own, name)}; it must be at least {least}")
@@ -174,10 +177,11 @@ def task_sensors(
     """Modalities and action size of the task.
 
     Raises:
-        ValueError: the policy cannot act in it.
+        ValueError: the policy cannot act in it, or the noise is of another number of actions.
     """
     with environments(config, [0]) as one:
         policy.actor(one, [])
+        check_noise(arguments.noise, one.action_size)
         if "expert" in (arguments.policy, arguments.label):
             one.expert_action()  # refused for a task without an expert
         return one.modalities, one.action_size

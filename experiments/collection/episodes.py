@@ -30,6 +30,19 @@ def settings(config: Config) -> dict[str, Any]:
     }
 
 
+def check_noise(noise: Sequence[float], action_size: int) -> None:
+    """Makes sure that noise is of all actions alike, or of each.
+
+    Raises:
+        ValueError: it is of another number of actions.
+    """
+    if len(noise) not in (1, action_size):
+        raise ValueError(
+            f"--noise has {len(noise)} numbers; give one for all actions, or one for each of the "
+            f"{action_size}"
+        )
+
+
 class Episode:
     """The episode of one of K environments while it is played.
 
@@ -101,7 +114,7 @@ def record(
     environments: ParallelEnvironments,
     act: Act,
     random: Sequence[np.random.Generator],
-    noise: float,
+    noise: Sequence[float],
     noise_steps: int,
     stop: Stop,
     report: Callable[[], None],
@@ -115,7 +128,8 @@ def record(
         environments: before their first reset.
         act: chooses the actions.
         random: a generator for each environment, for the noise.
-        noise: standard deviation of Gaussian noise on the actions that are executed.
+        noise: standard deviation of Gaussian noise on the actions that are executed, of all or
+            of each.
         noise_steps: steps that each draw of it lasts.
         stop: where its ``requested`` is true, the episodes are abandoned.
         report: called at every step.
@@ -140,7 +154,7 @@ def record(
         wanted = label(batch, rows) if label else actions
         if step % noise_steps == 0:
             draws = [r.standard_normal(environments.action_size) for r in random]
-            disturbance = noise * np.array(draws)
+            disturbance = np.array(noise) * np.array(draws)
         executed = np.clip(actions + disturbance, -1, 1)
         for episode in episodes:
             episode.act(batch, wanted, executed, states)

@@ -8,7 +8,7 @@ import numpy as np
 
 import envs
 from envs.processes.parallel import ParallelEnvironments
-from experiments.collection.episodes import DEMONSTRATION, settings
+from experiments.collection.episodes import DEMONSTRATION, check_noise, settings
 from experiments.collection.policy import Policy
 from mummi.config import Config
 from mummi.imitation.demonstrations import (
@@ -85,7 +85,8 @@ def collect(arguments, config: Config, targets: Iterable[Target]) -> None:
         targets: the tasks.
 
     Raises:
-        ValueError: several environments are asked for, or a file holds something else.
+        ValueError: several environments are asked for, a file holds something else, or the noise
+            is of another number of actions.
         RuntimeError: the policy fails again and again.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on.
     """
@@ -108,8 +109,13 @@ def collect(arguments, config: Config, targets: Iterable[Target]) -> None:
             failures_too = arguments.label == "expert"
             return succeed(target, number, env_args, attempt, arguments.missing, failures_too)
 
+        def checked() -> Iterator[Target]:
+            for target in targets:
+                check_noise(arguments.noise, target.action_size)
+                yield target
+
         place = into_dataset if arguments.format == "lerobot" else into_files
-        place(arguments, config, targets, env_args, play, stop)
+        place(arguments, config, checked(), env_args, play, stop)
 
 
 def into_files(

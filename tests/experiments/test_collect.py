@@ -181,6 +181,19 @@ def test_a_draw_of_the_noise_lasts_its_steps_and_the_file_says_so(tmp_path):
         assert "noise_steps" not in demonstrations.attributes["env_args"]
 
 
+def test_each_action_can_have_noise_of_its_own(tmp_path, capsys):
+    path = tmp_path / "dummy.hdf5"
+    flags = [*DUMMY, "--env.length", "30", "--episodes", "1", "--out", str(path), "--noise"]
+    assert "--noise has 3 numbers; give one for all actions" in message(capsys, *flags, *"123")
+    assert "--noise is 0.5 -0.1; none may be below 0" in message(capsys, *flags, "0.5", "-0.1")
+    main([*flags, "0.5", "0"])
+    (demo,) = load(path)
+    noise = demo.executed - demo.actions
+    assert np.unique(noise[:, 0]).size > 5 and not noise[:, 1].any()
+    with Demonstrations(path) as demonstrations:
+        assert demonstrations.attributes["env_args"]["noise"] == [0.5, 0.0]
+
+
 def killed_when(condition, *flags: str) -> None:
     """Starts the command, and kills it as soon as the condition holds or it has ended."""
     child = tiny.start("experiments.collect", *flags)
