@@ -15,7 +15,8 @@ docs/wiping.sh [options]
     --rounds 4             of correction.
     --corrections 60       episodes of each round, of at most 400 control steps.
     --episodes 30          of each evaluation.
-    --head bc
+    --head "bc --head.likelihood mixture"    which acts by a sample: a mean of two ways around
+                           the tool is no way, and the arm rests.
     --updates 5000         of the world model, in each round.
     --windows 960000       steps that the head learns from, in each round.
     --sensors "workspace_rgb robot_rgb proprio force"
@@ -31,9 +32,9 @@ END
 }
 
 python=${PYTHON:-.venv/bin/python}
-demonstrations=250 rounds=4 corrections=60 episodes=30 head=bc updates=5000 windows=960000
+demonstrations=250 rounds=4 corrections=60 episodes=30 updates=5000 windows=960000
 sensors="workspace_rgb robot_rgb proprio force" seeds="0 1 2" preset=laptop
-data=runs/wiping-data logdir=runs/wiping
+data=runs/wiping-data logdir=runs/wiping head="bc --head.likelihood mixture"
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -48,18 +49,20 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-# shellcheck disable=SC2206  # names of sensors are words
+# shellcheck disable=SC2206  # names of sensors are words, and so are a head and its settings
 task=(--task table_wiping --preset "$preset" --env.ranges.colours 0.15 --env.sensors $sensors)
 
 learn() { # SEED ROUND EPISODES
-    "$python" -m experiments.imitate "${task[@]}" --seed "$1" --data "$data/$1" --head "$head" \
+    # shellcheck disable=SC2086
+    "$python" -m experiments.imitate "${task[@]}" --seed "$1" --data "$data/$1" --head $head \
         --head.windows "$windows" --updates "$updates" --logdir "$logdir/$1/$2" \
         --evaluate-missing none --evaluate-episodes "$3"
 }
 
 mkdir -p "$data"
-"$python" -m experiments.collect "${task[@]}" --noise 0.1 --episodes "$demonstrations" \
-    --out "$data/expert.hdf5"
+# Strong noise along the table, so that how the arm moves does not tell what the expert wants.
+"$python" -m experiments.collect "${task[@]}" --noise 0.7 0.7 0.1 0.05 0.05 0.05 --noise-steps 2 \
+    --episodes "$demonstrations" --out "$data/expert.hdf5"
 for seed in $seeds; do
     mkdir -p "$data/$seed"
     ln -f "$data/expert.hdf5" "$data/$seed/"
