@@ -15,8 +15,8 @@ docs/wiping.sh [options]
     --rounds 4             of correction.
     --corrections 60       episodes of each round, of at most 400 control steps.
     --episodes 30          of each evaluation.
-    --head "bc --head.likelihood mixture"    which acts by a sample: a mean of two ways around
-                           the tool is no way, and the arm rests.
+    --head "bc --head.sample"    which acts by a sample: where dirt on either side pulls alike,
+                           the mean is to stay.
     --updates 5000         of the world model, in each round.
     --windows 960000       steps that the head learns from, in each round.
     --sensors "workspace_rgb robot_rgb proprio force"
@@ -34,7 +34,7 @@ END
 python=${PYTHON:-.venv/bin/python}
 demonstrations=250 rounds=4 corrections=60 episodes=30 updates=5000 windows=960000
 sensors="workspace_rgb robot_rgb proprio force" seeds="0 1 2" preset=laptop
-data=runs/wiping-data logdir=runs/wiping head="bc --head.likelihood mixture"
+data=runs/wiping-data logdir=runs/wiping head="bc --head.sample"
 
 while [ $# -gt 0 ]; do
     case $1 in
