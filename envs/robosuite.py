@@ -76,5 +76,8 @@ class OneForward:
             mujoco.mj_step2(model, data)
             begun = False
 
-        with mock.patch.multiple(self.sim, forward=forward, step=step):
+        self.sim.forward, self.sim.step = forward, step
+        try:
             return super().step(action)
+        finally:
+            del self.sim.forward, self.sim.step
