@@ -37,6 +37,11 @@ def quiet_import():
 
 with quiet_import():
     from robosuite.controllers import load_controller_config as load_controller_config
+    from robosuite.utils.control_utils import (
+        nullspace_torques,
+        opspace_matrices,
+        orientation_error,
+    )
 
 
 @contextlib.contextmanager
@@ -50,14 +55,18 @@ def global_numpy_random(seed: np.random.SeedSequence):
         np.random.set_state(before)
 
 
-class OneForward:
-    """A robosuite environment's control step with the same numbers and a third of the dynamics.
+class LeanStep:
+    """A robosuite environment's control step with the same numbers in less than half the time.
 
-    In each of the 25 physics steps robosuite computes the forward dynamics three times in the same
-    state: before it asks the controller, as the controller begins, and to take the step. Here
-    positions and velocities are computed before the controller, which needs no more, and the step
-    is finished after it. Only at the first of the 25 all is computed before, since the forces at
-    the wrist are read there.
+    For one robot with robosuite's OSC_POSE as it is configured by default. A control step has 25
+    physics steps, in which robosuite
+
+    - computes the forward dynamics three times in the same state: before it asks the controller,
+      as the controller begins, and to take the step. Here positions and velocities are computed
+      before the controller, which needs no more, and the step is finished after it. Only at the
+      first of the 25 all is computed before, since the forces at the wrist are read there.
+    - looks names, limits and indices up anew. Here the first is robosuite's own, which sets the
+      goal, and what then stays for the others is looked up once.
     """
 
     def step(self, action):
@@ -81,3 +90,63 @@ class OneForward:
             return super().step(action)
         finally:
             del self.sim.forward, self.sim.step
+
+    def _pre_action(self, action, policy_step=False):
+        """Sets the controls of a physics step; ``policy_step`` is the first of a control step."""
+        if policy_step:
+            super()._pre_action(action, policy_step)
+            self._hold = Hold(self.robots[0], action)
+        else:
+            self._hold()
+
+
+class Hold:
+    """Torques towards a goal that is set, and the fingers' next positions, as robosuite's.
+
+    Args:
+        robot: a ``SingleArm`` whose OSC_POSE has its goal.
+        action: of the control step; what the arm does not take is the gripper's.
+    """
+
+    def __init__(self, robot, action):
+        controller, simulation = robot.controller, robot.sim
+        self._model, self._data = simulation.model._model, simulation.data._data
+        self._controller, self._robot = controller, robot
+        self._site = simulation.model.site_name2id(controller.eef_name)
+        self._limits = robot.torque_limits
+        self._gripper_action = action[controller.control_dim :]
+        self._fingers = [simulation.model.actuator_name2id(x) for x in robot.gripper.actuators]
+        low, high = self._model.actuator_ctrlrange[self._fingers].T
+        self._middle, self._range = 0.5 * (high + low), 0.5 * (high - low)
+        width = self._model.nv
+        self._jacobians = np.zeros((3, width)), np.zeros((3, width))
+        self._mass = np.zeros((width, width))
+
+    def __call__(self):
+        """Sets the controls of a physics step whose positions and velocities are computed."""
+        data, robot = self._data, self._robot
+        data.ctrl[robot._ref_joint_actuator_indexes] = np.clip(self._torques(), *self._limits)
+        if self._fingers:
+            position = robot.gripper.format_action(self._gripper_action)
+            data.ctrl[self._fingers] = self._middle + self._range * position
+
+    def _torques(self) -> np.ndarray:
+        """Operational space control (Khatib 1987), position and orientation uncoupled, [7]."""
+        data, controller = self._data, self._controller
+        (linear, angular), joints = self._jacobians, controller.qvel_index
+        mujoco.mj_jacSite(self._model, data, linear, angular, self._site)
+        mujoco.mj_fullM(self._model, self._mass, data.qM)
+        velocity, mass = data.qvel, self._mass[joints, :][:, joints]
+        rotation = data.site_xmat[self._site].reshape(3, 3)
+        stiffness, damping = controller.kp, controller.kd
+        force = stiffness[:3] * (controller.goal_pos - data.site_xpos[self._site])
+        force += damping[:3] * -np.dot(linear, velocity)
+        torque = stiffness[3:] * orientation_error(controller.goal_ori, rotation)
+        torque += damping[3:] * -np.dot(angular, velocity)
+        linear, angular = linear[:, joints], angular[:, joints]
+        both = np.concatenate((linear, angular))
+        _, at_force, at_torque, null = opspace_matrices(mass, both, linear, angular)
+        wrench = np.concatenate((np.dot(at_force, force), np.dot(at_torque, torque)))
+        rest, position = controller.initial_joint, data.qpos[controller.qpos_index]
+        torques = np.dot(both.T, wrench) + data.qfrc_bias[joints]
+        return torques + nullspace_torques(mass, null, rest, position, velocity[joints])

@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 
-from envs.robosuite import OneForward, global_numpy_random, load_controller_config, quiet_import
+from envs.robosuite import LeanStep, global_numpy_random, load_controller_config, quiet_import
 
 from robosuite.utils.transform_utils import quat2axisangle  # isort: skip  (after its quiet import)
 
@@ -134,7 +134,7 @@ class LiberoSimulator:
         self.task = task
         original = _environments.TASK_MAPPING[task.problem]
         # LIBERO compares the name of the class with that in the BDDL file.
-        kind = type(original.__name__, (OneForward, _WithoutSensors, original), {})
+        kind = type(original.__name__, (LeanStep, _WithoutSensors, original), {})
         try:
             with global_numpy_random(np.random.SeedSequence(0)):
                 self._robosuite = kind(

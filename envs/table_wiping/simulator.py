@@ -4,18 +4,20 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from envs.robosuite import OneForward, global_numpy_random, load_controller_config, quiet_import
+from envs.robosuite import LeanStep, global_numpy_random, load_controller_config, quiet_import
 
 with quiet_import():
     from robosuite.environments.manipulation.wipe import DEFAULT_WIPE_CONFIG, Wipe
 
 TABLE_TEXTURE = "textable"
 """The texture that robosuite keeps for randomisation; here it has 64 pixels a side, not 512."""
+WIPING_HEIGHT = 0.02
+"""Distance between the tool's underside and dirt, metres, below which robosuite wipes it."""
 JOINT_MARGIN = 0.1
 """Distance from the limit of a joint, radians, that counts as reaching it."""
 
 
-class TableSimulator(OneForward, Wipe):
+class TableSimulator(LeanStep, Wipe):
     """robosuite 1.4.0's Wipe, 20 Hz, Panda, OSC_POSE, reset without compiling the model again.
 
     Physics, dirt, reward and its scale are robosuite's own. The caller decides when an episode
@@ -50,6 +52,8 @@ class TableSimulator(OneForward, Wipe):
         names = [marker.root_body for marker in self.model.mujoco_arena.markers]
         self._marker_bodies = np.array([self.mujoco_model.body(name).id for name in names])
         self._marker_index = {marker: i for i, marker in enumerate(self.model.mujoco_arena.markers)}
+        corners = robot.gripper.important_geoms["corners"]
+        self._corners = np.array([self.mujoco_model.geom(name).id for name in corners])
 
     def reset_to(self, seed: np.random.SeedSequence) -> dict[str, np.ndarray]:
         """Starts an episode whose dirt and start pose follow from the seed; robosuite's values."""
@@ -87,14 +91,41 @@ class TableSimulator(OneForward, Wipe):
     @property
     def dirt(self) -> np.ndarray:
         """World coordinates of the dirt that is left, [N, 3], metres."""
+        return self.mujoco_data.xpos[self._marker_bodies[self._left]]
+
+    @property
+    def _left(self) -> np.ndarray:
+        """Which markers are not wiped, [N] bool."""
         left = np.ones(self.num_markers, bool)
         left[[self._marker_index[marker] for marker in self.wiped_markers]] = False
-        return self.mujoco_data.xpos[self._marker_bodies[left]]
+        return left
 
     @property
     def force_torque(self) -> np.ndarray:
         """What the wrist feels in the tool's frame: newtons [3] and newton metres [3]."""
         return np.concatenate((self.robots[0].ee_force, self.robots[0].ee_torque))
+
+    def reward(self, action=None):
+        """robosuite's own, which looks at every marker in turn; here at those by the tool alone."""
+        arena, markers = self.model.mujoco_arena, self.model.mujoco_arena.markers
+        corners = self.mujoco_data.geom_xpos[self._corners]
+        centre = corners.mean(0)
+        reach = np.linalg.norm(corners - centre, axis=1).max() + WIPING_HEIGHT
+        distances = np.linalg.norm(self.mujoco_data.xpos[self._marker_bodies] - centre, axis=1)
+        near = np.flatnonzero(self._left & (distances < reach))
+        arena.markers = [markers[i] for i in near]
+        try:
+            return super().reward(action)
+        finally:
+            arena.markers = markers
+
+    def _get_wipe_information(self):
+        """Largest distance of dirt from its centre, that centre, and the way to it; robosuite's."""
+        dirt = self.dirt
+        if not len(dirt):
+            return 0, np.zeros(3), np.zeros(3)
+        centre = dirt.sum(0) / len(dirt)
+        return np.linalg.norm(dirt - centre, axis=1).max(), centre, centre - self._eef_xpos
 
     def _near_joint_limit(self) -> bool:
         low, high = self.mujoco_model.jnt_range[self.robots[0]._ref_joint_indexes].T
