@@ -113,7 +113,10 @@ class Hold:
         self._model, self._data = simulation.model._model, simulation.data._data
         self._controller, self._robot = controller, robot
         self._site = simulation.model.site_name2id(controller.eef_name)
-        self._limits = robot.torque_limits
+        self._low, self._high = robot.torque_limits
+        self._joints = np.array(controller.qvel_index)
+        self._angles = np.array(controller.qpos_index)
+        self._arm = np.array(robot._ref_joint_actuator_indexes)
         self._gripper_action = action[controller.control_dim :]
         self._fingers = [simulation.model.actuator_name2id(x) for x in robot.gripper.actuators]
         low, high = self._model.actuator_ctrlrange[self._fingers].T
@@ -121,11 +124,12 @@ class Hold:
         width = self._model.nv
         self._jacobians = np.zeros((3, width)), np.zeros((3, width))
         self._mass = np.zeros((width, width))
+        self._of_arm = width * self._joints[:, None] + self._joints
 
     def __call__(self):
         """Sets the controls of a physics step whose positions and velocities are computed."""
         data, robot = self._data, self._robot
-        data.ctrl[robot._ref_joint_actuator_indexes] = np.clip(self._torques(), *self._limits)
+        data.ctrl[self._arm] = np.minimum(np.maximum(self._torques(), self._low), self._high)
         if self._fingers:
             position = robot.gripper.format_action(self._gripper_action)
             data.ctrl[self._fingers] = self._middle + self._range * position
@@ -133,10 +137,10 @@ class Hold:
     def _torques(self) -> np.ndarray:
         """Operational space control (Khatib 1987), position and orientation uncoupled, [7]."""
         data, controller = self._data, self._controller
-        (linear, angular), joints = self._jacobians, controller.qvel_index
+        (linear, angular), joints = self._jacobians, self._joints
         mujoco.mj_jacSite(self._model, data, linear, angular, self._site)
         mujoco.mj_fullM(self._model, self._mass, data.qM)
-        velocity, mass = data.qvel, self._mass[joints, :][:, joints]
+        velocity, mass = data.qvel, self._mass.take(self._of_arm).T  # ordered as robosuite's
         rotation = data.site_xmat[self._site].reshape(3, 3)
         stiffness, damping = controller.kp, controller.kd
         force = stiffness[:3] * (controller.goal_pos - data.site_xpos[self._site])
@@ -147,6 +151,6 @@ class Hold:
         both = np.concatenate((linear, angular))
         _, at_force, at_torque, null = opspace_matrices(mass, both, linear, angular)
         wrench = np.concatenate((np.dot(at_force, force), np.dot(at_torque, torque)))
-        rest, position = controller.initial_joint, data.qpos[controller.qpos_index]
+        rest, position = controller.initial_joint, data.qpos[self._angles]
         torques = np.dot(both.T, wrench) + data.qfrc_bias[joints]
         return torques + nullspace_torques(mass, null, rest, position, velocity[joints])
