@@ -1,9 +1,13 @@
-"""What LIBERO's scenes look like: two cameras, drawn cheaply."""
+"""LIBERO's scenes: a task's simulation and its two cameras, drawn cheaply and made seldom."""
 
 from envs.rendering.renderer import Renderer  # isort: skip  (before mujoco: it chooses the backend)
 
-import mujoco
+import gc
 
+import mujoco
+import numpy as np
+
+from envs.libero.simulator import LiberoSimulator, Task
 from envs.rendering.simplify import meshes, textures
 
 AGENTVIEW, WRIST = "agentview", "robot0_eye_in_hand"
@@ -43,3 +47,64 @@ class LiberoRenderer(Renderer):
         # The glow of a burner that is on is a site.
         self._option.sitegroup[:] = 0
         self._option.sitegroup[0] = 1
+
+
+class Scene:
+    """A task's simulation and the pictures of it.
+
+    Args:
+        task: which one.
+        size: height and width of the pictures, pixels.
+
+    Attributes:
+        simulator: the simulation, whose meshes are simplified.
+    """
+
+    def __init__(self, task: Task, size: int):
+        self.simulator, self.size = LiberoSimulator(task), size
+        simplify(self.simulator.mujoco_model)
+        self._renderer: LiberoRenderer | None = None
+
+    def picture(self, camera: str) -> np.ndarray:
+        """What a camera sees, [H, W, 3] uint8; what no camera is asked for has no renderer."""
+        if self._renderer is None:
+            self._renderer = LiberoRenderer(self.simulator.mujoco_model, self.size)
+        return self._renderer.view(self.simulator.mujoco_data, camera)[0]
+
+    def close(self) -> None:
+        """Frees the simulation and its rendering context."""
+        if self._renderer:
+            self._renderer.close()
+        self.simulator = self._renderer = None
+        # robosuite's objects refer to one another and would wait for the collector.
+        gc.collect()
+
+
+class Scenes:
+    """Scenes that environments of this process take and give back.
+
+    A scene takes seconds to make. The last one that was given back is kept for the next
+    environment of its task, so that an environment for each demonstration costs no scene each.
+    """
+
+    def __init__(self):
+        self._kept: Scene | None = None
+
+    def take(self, task: Task, size: int) -> Scene:
+        """The scene of a task, in any state."""
+        kept, self._kept = self._kept, None
+        if kept and (kept.simulator.task, kept.size) == (task, size):
+            return kept
+        if kept:
+            kept.close()
+        return Scene(task, size)
+
+    def give_back(self, scene: Scene) -> None:
+        """Keeps a scene and frees the one that was kept."""
+        if self._kept:
+            self._kept.close()
+        self._kept = scene
+
+
+SCENES = Scenes()
+"""Those of this process."""

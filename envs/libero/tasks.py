@@ -1,6 +1,5 @@
 """LIBERO: a Panda arm does what an instruction says, seen by two cameras (Liu et al., 2023)."""
 
-import gc
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,8 +15,8 @@ from envs.base import (
 from envs.episodes import Episodes
 from envs.instruction import embed
 from envs.libero.expert import LiberoExpert
-from envs.libero.scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
-from envs.libero.simulator import REST, LiberoSimulator, suite_tasks
+from envs.libero.scene import AGENTVIEW, SCENES, WRIST, LiberoRenderer, Scene
+from envs.libero.simulator import REST, suite_tasks
 from envs.rendering.portrait import Portrait
 from mummi.modality import Modality, require_can_fail
 
@@ -70,7 +69,8 @@ class Libero:
     rack, which those states lack, are drawn by LIBERO from the seed. In training, task and state
     are drawn; in evaluation episode e plays task e modulo 10 of a suite, and the states of each
     task come in an order drawn from the seed, none twice before all were used. Another task is
-    another simulation, which takes a second to make and is kept: a suite's ten take 2 GB.
+    another simulation, which takes a second to make and is kept: a suite's ten take 2 GB. The
+    last of a closed environment serves the next one of its task.
 
     The reward is 1 at the step that reaches the goal of the task's BDDL file, which ends the
     episode as a terminal step. ``info`` has ``success`` (1 then), ``task`` and ``initial_state``.
@@ -139,9 +139,8 @@ class Libero:
         self._episodes = Episodes(seed)
         self._order = np.random.default_rng(seed).permutation(EVALUATION_STATES)
         self._control_step, self._over, self._success = 0, True, False
-        self._simulators: dict[int, LiberoSimulator] = {}
-        self._renderers: dict[LiberoSimulator, LiberoRenderer] = {}
-        self._simulator = self._expert = None
+        self._scenes: dict[int, Scene] = {}
+        self._scene = self._simulator = self._expert = None
         self._portrait = Portrait(lambda size: LiberoRenderer(self._simulator.mujoco_model, size))
         self._play(self._tasks[0])
 
@@ -207,15 +206,12 @@ class Libero:
         return self._expert()
 
     def close(self) -> None:
-        """Frees the simulations and their rendering contexts."""
+        """Frees the simulations and their rendering contexts, but for one (``Scenes``)."""
         self._portrait.close()
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
-        self._simulators.clear()
-        # robosuite's objects refer to one another and would wait for the collector.
-        self._simulator = self._expert = None
-        gc.collect()
+        for scene in self._scenes.values():
+            SCENES.give_back(scene)
+        self._scenes.clear()
+        self._scene = self._simulator = self._expert = None
 
     def _start(self, number, seed):
         """The task and the initial state of an episode."""
@@ -231,13 +227,12 @@ class Libero:
 
     def _play(self, task):
         """Makes the simulation of a task, unless it was played before."""
-        if task.index not in self._simulators:
-            self._simulators[task.index] = LiberoSimulator(task)
-            simplify(self._simulators[task.index].mujoco_model)
-        simulator = self._simulators[task.index]
-        if simulator is not self._simulator:
+        if task.index not in self._scenes:
+            self._scenes[task.index] = SCENES.take(task, self._image_size)
+        scene = self._scenes[task.index]
+        if scene is not self._scene:
             self._portrait.close()
-        self._simulator = simulator
+        self._scene, self._simulator = scene, scene.simulator
 
     def _time_step(self):
         simulator = self._simulator
@@ -260,18 +255,11 @@ class Libero:
         if sensor in self._unseen:
             return np.zeros(self._unseen[sensor].shape, self._unseen[sensor].dtype)
         if sensor in _VIEWS:
-            return self._view(simulator, _VIEWS[sensor])
+            return self._scene.picture(_VIEWS[sensor])
         if sensor == "instruction":
             return self._instructions[simulator.task.index].copy()
         state = simulator.joints, simulator.fingers, simulator.hand[0]
         return np.concatenate(state).astype(np.float32)
-
-    def _view(self, simulator, camera):
-        """A picture; a task that is seen by no camera has no renderer."""
-        if simulator not in self._renderers:
-            renderer = LiberoRenderer(simulator.mujoco_model, self._image_size)
-            self._renderers[simulator] = renderer
-        return self._renderers[simulator].view(simulator.mujoco_data, camera)[0]
 
 
 def _modality(sensor: str, image_size: int, instruction_size: int) -> Modality:

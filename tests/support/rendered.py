@@ -14,7 +14,7 @@ def shared_contexts() -> Iterator[None]:
     """
     from envs.rendering import renderer
 
-    free, make = [], renderer._GLContext
+    free, make, ended = [], renderer._GLContext, False
 
     class Shared:
         def __init__(self, *size):
@@ -24,10 +24,14 @@ def shared_contexts() -> Iterator[None]:
             self._context.make_current()
 
         def free(self):
-            free.append(self._context)
+            if ended:
+                self._context.free()
+            else:
+                free.append(self._context)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(renderer, "_GLContext", Shared)
         yield
+    ended = True
     for context in free:
         context.free()

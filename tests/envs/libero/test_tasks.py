@@ -190,9 +190,11 @@ def test_fewer_faces_and_lean_steps_change_neither_physics_nor_much_of_the_pictu
 
 
 def test_a_task_that_is_played_again_is_as_if_it_were_made_anew(monkeypatch):
-    from envs.libero import tasks as libero
+    from envs.libero import scene as libero
+    from envs.libero import tasks
 
     made, simulator = [], libero.LiberoSimulator
+    monkeypatch.setattr(tasks, "SCENES", libero.Scenes())
     monkeypatch.setattr(
         libero, "LiberoSimulator", lambda task: made.append(task) or simulator(task)
     )
