@@ -1,5 +1,7 @@
 """LIBERO: sensors, initial states, success, seeds and pictures, on the real simulator."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -213,6 +215,32 @@ def test_a_task_that_is_played_again_is_as_if_it_were_made_anew(monkeypatch):
     assert not np.array_equal(kept.render(24), first)
     kept.close()
     fresh.close()
+
+
+def test_the_scene_given_back_last_serves_the_next_of_its_task_and_size(monkeypatch):
+    from envs.libero import scene as libero
+
+    closed = []
+
+    class Scene:
+        def __init__(self, task, size):
+            self.simulator, self.size = SimpleNamespace(task=task), size
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(libero, "Scene", Scene)
+    scenes = libero.Scenes()
+    first, second = scenes.take("soup", 32), scenes.take("soup", 32)
+    assert first is not second
+    scenes.give_back(first)
+    scenes.give_back(second)
+    assert closed == [first]
+    assert scenes.take("soup", 32) is second
+    scenes.give_back(second)
+    larger = scenes.take("soup", 64)
+    scenes.give_back(larger)
+    assert scenes.take("bowl", 64) is not larger and closed == [first, second, larger]
 
 
 def test_several_environments_in_one_process_do_not_disturb_each_other():
