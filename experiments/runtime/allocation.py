@@ -17,12 +17,14 @@ def with_huge_pages(program: Sequence[str], environ: Mapping[str, str]) -> dict[
 
     Args:
         program: the interpreter and its arguments, as ``sys.orig_argv``. Only commands of this
-            package, ``python -m experiments.NAME``, are meant.
+            package are meant, ``python -m experiments.NAME`` and the installed ``mummi-NAME``.
         environ: as ``os.environ``. What it says of huge pages already stays.
     """
     modules = [name for flag, name in itertools.pairwise(program) if flag == "-m"]
+    module = bool(modules) and modules[0].startswith("experiments.")
+    script = len(program) > 1 and os.path.basename(program[1]).startswith("mummi-")
     tunables = environ.get("GLIBC_TUNABLES", "")
-    if not modules or not modules[0].startswith("experiments.") or TUNABLE in tunables:
+    if not (module or script) or TUNABLE in tunables:
         return None
     tunables = ":".join(filter(None, [tunables, f"{TUNABLE}=1"]))
     return {**environ, "GLIBC_TUNABLES": tunables}

@@ -19,6 +19,8 @@ def test_only_a_command_of_the_package_is_changed_and_only_once():
     kept = {"GLIBC_TUNABLES": f"{TUNABLE}=0"}
     assert with_huge_pages(command, kept) is None
     other = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}
+    installed = ["python", "/venv/bin/mummi-train", "--seed", "3"]
+    assert with_huge_pages(installed, {"HOME": "/"}) == changed
     joined = with_huge_pages(command, other)["GLIBC_TUNABLES"]
     assert joined == f"glibc.malloc.arena_max=2:{TUNABLE}=1"
     for program in (
@@ -27,6 +29,8 @@ def test_only_a_command_of_the_package_is_changed_and_only_once():
         ["python", "script.py", "experiments.train"],
         ["python", "-c", "import experiments.train"],
         ["python", "-m"],
+        ["python", "mummi.py"],
+        ["python"],
     ):
         assert with_huge_pages(program, {}) is None
 
