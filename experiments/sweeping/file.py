@@ -2,10 +2,12 @@
 
 import pathlib
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import yaml
 
+from mummi.config import Config
 from mummi.runs.names import closest
 
 GRID = {
@@ -89,9 +91,17 @@ def _flags(path: str, where: str, settings: Any) -> tuple[str, ...]:
         raise ValueError(f"{path}: {where} is {settings!r}; it maps names of settings to values")
     words: list[str] = []
     for name, value in _flat(settings).items():
-        values = value if isinstance(value, list) else [value]
-        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+        words += _words(name.replace("_", "-"), value)
     return tuple(words)
+
+
+def _words(name: str, value: Any) -> list[str]:
+    """One setting as words. Only what a run is configured by is given a truth as a word."""
+    first = name.split(".")[0].replace("-", "_")
+    if isinstance(value, bool) and first not in {field.name for field in fields(Config)}:
+        room, dot, last = name.rpartition(".")
+        return [f"--{name}" if value else f"--{room}{dot}no-{last}"]
+    return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

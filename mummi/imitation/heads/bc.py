@@ -39,7 +39,9 @@ class BCConfig:
     Attributes:
         likelihood: gaussian (with a learned standard deviation), mixture (of Gaussians, robomimic's
             BC-GMM, which acts by a sample) or mse (half the squared error).
-        sample: act with a sample of the Gaussian; otherwise with its mean.
+        sample: act with a sample, of the Gaussian and of two-valued actions; otherwise with the
+            mean, and with the value of those that is decided for (--hysteresis). A mixture samples
+            both.
         min_std: least standard deviation of the Gaussian, where actions span [-1, 1].
         modes: Gaussians of the mixture.
         mode_std: least standard deviation of each of them.
@@ -90,6 +92,11 @@ class BCConfig:
         """Gradient steps."""
         return self.windows // self.batch
 
+    @property
+    def samples(self) -> bool:
+        """Whether it acts by samples."""
+        return self.sample or self.likelihood == "mixture"
+
     def likelihood_of(self, size: int) -> Likelihood:
         """The likelihood of ``size`` actions."""
         if self.likelihood == "gaussian":
@@ -126,7 +133,7 @@ class BehaviourCloning:
     """Head ``bc``; a ``Head``.
 
     Raises:
-        ValueError: all actions are two-valued, and a mixture or a sample of others is asked for.
+        ValueError: all actions are two-valued, and a mixture of others is asked for.
     """
 
     def __init__(self, config: BCConfig, sizes: Sizes):
@@ -134,14 +141,13 @@ class BehaviourCloning:
         self._sizes = sizes
         self._binary = np.array(sizes.two_valued, int)
         self._other = np.setdiff1d(np.arange(sizes.action), self._binary)
-        if not len(self._other) and (config.likelihood == "mixture" or config.sample):
-            asked = "sample" if config.sample else "likelihood mixture"
+        if not len(self._other) and config.likelihood == "mixture":
             raise ValueError(
-                f"{asked} is of actions that are not two-valued, and all {sizes.action} are: leave "
-                "it out, or name with --two-valued those that are"
+                "likelihood mixture is of actions that are not two-valued, and all "
+                f"{sizes.action} are: leave it out, or name with --two-valued those that are"
             )
         self._likelihood = config.likelihood_of(len(self._other))
-        self._bernoulli = Bernoulli(len(self._binary))
+        self._bernoulli = Bernoulli(len(self._binary), config.samples)
         outputs = self._likelihood.outputs + self._bernoulli.outputs
         self._network = MLP(config.layers, config.units, outputs, config.activation)
         self._optimiser = optax.chain(
@@ -249,6 +255,7 @@ class BehaviourCloning:
         raw, logits = self._outputs(params, feature)
         action = jnp.zeros((*feature.shape[:-1], self._sizes.action))
         action = action.at[..., self._other].set(self._likelihood.act(raw, key))
-        action = action.at[..., self._binary].set(self._bernoulli.act(logits, key))
+        decided = self._bernoulli.act(logits, jax.random.fold_in(key, 1))
+        action = action.at[..., self._binary].set(decided)
         low, high = params["scale"]["low"], params["scale"]["high"]
         return low + (jnp.clip(action, -1, 1) + 1) / 2 * (high - low)

@@ -9,6 +9,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+LEAST = 0.2
+"""Least probability of a two-valued action's value that is drawn."""
+
 
 @runtime_checkable
 class Likelihood(Protocol):
@@ -122,10 +125,13 @@ class Bernoulli:
     """A logit of each two-valued action, whose values are -1 and 1.
 
     Of a value between them the loss is the cross-entropy. It acts by the expected value: the
-    decision, and that it holds, is ``Decisions``'.
+    decision, and that it holds, is ``Decisions``'. With ``sample`` it acts by a draw, so that a
+    robot that waits for a decision that is a little less likely than not does not wait for ever;
+    a value of a probability below ``LEAST`` is never drawn, lest what is carried is dropped.
     """
 
     size: int
+    sample: bool = False
 
     @property
     def outputs(self) -> int:
@@ -137,5 +143,8 @@ class Bernoulli:
         return optax.sigmoid_binary_cross_entropy(raw, (action + 1) / 2).sum(-1)
 
     def act(self, raw, key):
-        """2 p - 1."""
-        return jnp.tanh(raw / 2)
+        """2 p - 1, or -1 or 1 by a draw."""
+        if not self.sample:
+            return jnp.tanh(raw / 2)
+        likely = jnp.clip((jax.nn.sigmoid(raw) - LEAST) / (1 - 2 * LEAST), 0, 1)
+        return 2.0 * jax.random.bernoulli(key, likely) - 1

@@ -64,7 +64,7 @@ episodes: 2
 settings: {data: d.hdf5, missing: none}
 variants:
   mse: {head: mse, head.execute: 1}
-  bc: {head: bc, updates: 8}
+  bc: {head: bc, updates: 8, head.sample: true, model.norm: true}
 """
 
 
@@ -78,6 +78,7 @@ def test_heads_take_the_world_model_of_one_of_them(tmp_path):
     assert (config.task, config.seed, config.missing) == ("dummy", 1, "none")
     assert (config.evaluate_episodes, options.random) == (2, True)
     assert (imitation.head, imitation.updates, imitation.world_model) == ("bc", 8, "")
+    assert (imitation.settings.sample, config.model.norm) == (True, True)
     assert config.logdir == own.logdir == str(tmp_path / own.name) and not own.source
     assert other.flags[-2:] == ("--world-model", own.logdir) and other.source == own.logdir
     imitation = imitate.parse(list(other.flags[:-2]))[1]

@@ -103,12 +103,18 @@ def test_a_sampled_action_follows_its_key():
         for seed in (0, 0, 1)
     )
     assert np.array_equal(one, same) and not np.array_equal(one, other)
-    # A mixture always acts by a sample; two values never do.
+    # A mixture is of actions that take any value; a sample is of two values, too.
     config = BCConfig(likelihood="mixture", windows=4, units=4, batch=4)
     with pytest.raises(ValueError, match=r"likelihood mixture is of actions .*all 2 are"):
         BehaviourCloning(config, SIZES._replace(two_valued=(0, 1)))
-    with pytest.raises(ValueError, match="sample is of actions that are not two-valued"):
-        BehaviourCloning(BCConfig(sample=True), SIZES._replace(two_valued=(0, 1)))
+    config = BCConfig(sample=True, windows=4, units=4, batch=4)
+    head = BehaviourCloning(config, SIZES._replace(two_valued=(0, 1)))
+    head.fit(demonstrations(), 0)
+    drawn = [
+        head.act((), percept(np.ones((1, 3))), FIRST, jax.random.PRNGKey(seed))[0][0]
+        for seed in range(20)
+    ]
+    assert {len(np.unique(column)) for column in np.array(drawn).T} == {2}
     for wrong, said in (({"modes": 0}, "modes 0 must"), ({"mode_std": 0.0}, "mode_std 0.0 must")):
         with pytest.raises(ValueError, match=said):
             BCConfig(likelihood="mixture", **wrong)

@@ -98,6 +98,15 @@ def test_two_values_are_scored_by_their_probabilities():
     np.testing.assert_allclose(likelihood.act(raw, KEY), expected, atol=1e-6)
 
 
+def test_two_values_are_drawn_but_not_unlikely_ones():
+    likelihood = Bernoulli(5, sample=True)
+    probabilities = np.array([0.05, 0.19, 0.35, 0.5, 0.9])
+    raw = np.tile(scipy.special.logit(probabilities), (20_000, 1))
+    found = np.asarray(likelihood.act(raw, KEY))
+    assert set(np.unique(found)) == {-1.0, 1.0}
+    np.testing.assert_allclose((found > 0).mean(0), [0, 0, 0.25, 0.5, 1], atol=0.02)
+
+
 def test_a_value_between_two_is_best_told_by_its_own_expectation():
     """The cross-entropy of 0.5 is least where 2 p - 1 is 0.5."""
     likelihood = Bernoulli(1)
