@@ -70,9 +70,9 @@ def _success(runs, found, suites, heads) -> Table:
     caption = (
         "Percent of the episodes of all tasks and seeds that succeed [95 % interval of Wilson]. "
         "The instruction is always there, so that with both cameras missing a head knows the "
-        "instruction and nothing else: the control without a camera. The random policy and the "
-        "expert, which knows the true state, read no sensor. Demonstrations of a script are less "
-        "varied than human ones: not comparable with published numbers."
+        "instruction, and proprioception where it is a sensor: the control without a camera. The "
+        "random policy and the expert, which knows the true state, read no sensor. Demonstrations "
+        "of a script are less varied than human ones: not comparable with published numbers."
     )
     title = "LIBERO: success with cameras missing"
     return _table("success", OURS, title, caption, rows, tuple(CONDITIONS.values()), cells)
