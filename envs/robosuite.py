@@ -56,7 +56,7 @@ def global_numpy_random(seed: np.random.SeedSequence):
 
 
 class LeanStep:
-    """A robosuite environment's control step with the same numbers in less than half the time.
+    """A robosuite environment's control step with the same numbers for less time.
 
     For one robot with robosuite's OSC_POSE as it is configured by default. A control step has 25
     physics steps, in which robosuite
