@@ -50,9 +50,16 @@ _BUILDERS |= dict.fromkeys(
 _BUILDERS |= dict.fromkeys(
     (*GROUPS, *(f"metaworld/{name}" for name in TASKS)), ("envs.metaworld.tasks", "Metaworld")
 )
+_BUILDERS |= dict.fromkeys(
+    (f"robomimic/{name}" for name in ("lift", "can", "square")),
+    ("envs.robomimic.tasks", "Robomimic"),
+)
 
 # Rooms whose tasks are drawn by OpenGL.
-_DRAWN = ("envs.natural_mujoco", "envs.table_wiping", "envs.libero", "envs.metaworld")
+_DRAWN = tuple(
+    f"envs.{room}"
+    for room in ("natural_mujoco", "table_wiping", "libero", "metaworld", "robomimic")
+)
 
 # What to type where a package is missing.
 _INSTALL = "pip install -r requirements.txt"

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import warnings
+from collections import OrderedDict
 from unittest import mock
 
 import mujoco
@@ -154,3 +155,93 @@ class Hold:
         rest, position = controller.initial_joint, data.qpos[self._angles]
         torques = np.dot(both.T, wrench) + data.qfrc_bias[joints]
         return torques + nullspace_torques(mass, null, rest, position, velocity[joints])
+
+
+class WithoutSensors:
+    """robosuite asks every sensor at each of 25 substeps; here the state is read once a step."""
+
+    def _setup_observables(self):
+        return OrderedDict()
+
+
+PANDA = {
+    "robots": ["Panda"],
+    "use_camera_obs": False,
+    "has_renderer": False,
+    "has_offscreen_renderer": False,
+    "control_freq": 20,
+    "ignore_done": True,
+    "hard_reset": False,
+}
+"""Arguments of robosuite's environments: one Panda at 20 Hz, nothing drawn, and the model compiled
+once."""
+
+
+class ArmSimulator:
+    """A simulation of robosuite with one Panda that has fingers.
+
+    Args:
+        environment: robosuite's, made with ``PANDA``.
+
+    Attributes:
+        mujoco_model, mujoco_data: the simulation.
+    """
+
+    def __init__(self, environment):
+        self._robosuite = environment
+        simulation, robot = environment.sim, environment.robots[0]
+        self.mujoco_model, self.mujoco_data = simulation.model._model, simulation.data._data
+        # robosuite's own prints a line at every step on which a limit is near.
+        robot.check_q_limits = lambda: False
+        self._joints = np.array(robot._ref_joint_pos_indexes)
+        self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
+        self._site = robot.eef_site_id
+
+    def begin(self, seed: np.random.SeedSequence) -> None:
+        """Starts as robosuite does, with what it draws drawn from the seed."""
+        with global_numpy_random(seed):
+            self._robosuite.reset()
+        # The gripper closes by steps, which robosuite counts across episodes.
+        gripper = self._robosuite.robots[0].gripper
+        gripper.current_action = np.zeros(gripper.dof)
+
+    def restore(self, state: np.ndarray) -> None:
+        """Puts time, positions and velocities back, as ``state`` gives them."""
+        self._robosuite.sim.set_state_from_flattened(state)
+        self._robosuite.sim.forward()
+
+    def step(self, action: np.ndarray) -> bool:
+        """Takes one control step, 50 ms; whether the goal holds after it."""
+        self._robosuite.step(action)
+        return self.success
+
+    @property
+    def success(self) -> bool:
+        """The goal holds."""
+        return bool(self._robosuite._check_success())
+
+    @property
+    def state(self) -> np.ndarray:
+        """Time, positions and velocities, [1 + nq + nv] float64, as robosuite flattens them."""
+        return self._robosuite.sim.get_state().flatten()
+
+    @property
+    def joints(self) -> np.ndarray:
+        """Joint angles of the arm, [7], radians."""
+        return self.mujoco_data.qpos[self._joints]
+
+    @property
+    def fingers(self) -> np.ndarray:
+        """Positions of the two fingers, [2], metres; 0.04 and -0.04 are open."""
+        return self.mujoco_data.qpos[self._fingers]
+
+    @property
+    def hand(self) -> tuple[np.ndarray, np.ndarray]:
+        """The point between the fingertips [3], metres, and the hand's rotation [3, 3]."""
+        rotation = self.mujoco_data.site_xmat[self._site].reshape(3, 3)
+        return self.mujoco_data.site_xpos[self._site].copy(), rotation.copy()
+
+    @property
+    def hand_quaternion(self) -> np.ndarray:
+        """The rotation of the hand's body as robosuite tells it, (x, y, z, w), [4]."""
+        return np.roll(self.mujoco_data.body("robot0_right_hand").xquat, -1)

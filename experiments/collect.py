@@ -26,7 +26,7 @@ from mummi.training.stop import Stop
 
 SETTINGS = ("task", "preset", "seed", "envs", "env", "image-size", "action-repeat", "background")
 """Flags of experiments.train that matter here."""
-BY_TASK = ("libero", "metaworld")
+BY_TASK = ("libero", "metaworld", "robomimic")
 """Beginnings of tasks of which only successes are recorded, so many of each task."""
 
 
@@ -38,9 +38,9 @@ class Arguments:
     flags it takes --task, --preset, --seed, --envs, --env.NAME, --image-size, --action-repeat and
     --background, with the same defaults.
 
-    Of LIBERO and MetaWorld only episodes that succeed are recorded, and --episodes counts those of
-    each task. LIBERO's HDF5 files have its own layout; a LeRobot dataset holds all tasks of a suite
-    or a group in turn.
+    Of LIBERO, MetaWorld and robomimic only episodes that succeed are recorded, and --episodes
+    counts those of each task. LIBERO's HDF5 files have its own layout; a LeRobot dataset holds all
+    tasks of a suite or a group in turn.
 
     Attributes:
         out: the HDF5 file, or the folder of the LeRobot dataset; for a suite of LIBERO or a group

@@ -12,6 +12,7 @@ import tyro
 from rich.progress import track
 
 from envs.recorded import RecordedScene
+from experiments.collection.episodes import ROBOSUITE
 from experiments.command_line import explain
 from mummi.imitation.demonstrations import Demonstration, DemonstrationWriter
 from mummi.imitation.demonstrations.groups import Groups, damage_told, numbered
@@ -20,8 +21,6 @@ from mummi.modality import Modality
 CAMERAS = ("agentview", "robot0_eye_in_hand", "robot1_eye_in_hand")
 PROPRIO = ("eef_pos", "eef_quat", "gripper_qpos")
 """What is rendered and told by default, as far as a recording has it."""
-ROBOSUITE = 1
-"""robomimic's number for environments of robosuite."""
 RATE = 20
 """Control steps a second that robosuite makes where nothing is said."""
 

@@ -6,7 +6,19 @@ from dataclasses import replace
 from mummi.config import NO_SIMULATOR, BehaviorConfig, Config, ModelConfig, MPCConfig
 
 # Tasks with small objects in large pictures, whose every control step is an action.
-_ARMS = ("libero", "metaworld")
+_ARMS = ("libero", "metaworld", "robomimic")
+# Size of the pictures, pixels, to widths, kernels and strides of the paper's decoder where that
+# needs others, and to kernels, which are the strides, of the laptop's encoder.
+_DECODERS = {
+    128: ((1024, 128, 64, 32, 16), (5, 5, 6, 6, 2), (2, 2, 2, 2, 2)),
+    84: ((1024, 128, 64, 32), (5, 5, 3, 6), (2, 2, 2, 3)),
+}
+_PATCHES = {128: (16, 2, 2), 84: (7, 3, 2), 64: (8, 2, 2), 32: (4, 2, 2)}
+
+
+def _picture(task: str) -> int:
+    """Height and width of the pictures of one of ``_ARMS``."""
+    return 84 if task.startswith("robomimic") else 128
 
 
 def preset(name: str, task: str) -> Config:
@@ -39,14 +51,12 @@ def paper(task: str) -> Config:
     if task.removeprefix("dmc_") == "table_wiping":
         return Config(model=ModelConfig(fused=256))
     if task.startswith(_ARMS):
-        # The size of LIBERO's own pictures, which the decoders reach with one more layer.
+        size = _picture(task)
+        widths, kernels, strides = _DECODERS[size]
         model = ModelConfig(
-            fused=256,
-            decoder_widths=(1024, 128, 64, 32, 16),
-            decoder_kernels=(5, 5, 6, 6, 2),
-            decoder_strides=(2, 2, 2, 2, 2),
+            fused=256, decoder_widths=widths, decoder_kernels=kernels, decoder_strides=strides
         )
-        return Config(image_size=128, action_repeat=1, time_unit=1, model=model)
+        return Config(image_size=size, action_repeat=1, time_unit=1, model=model)
     if task == NO_SIMULATOR:
         return Config(action_repeat=1, time_unit=1)
     return Config()
@@ -138,17 +148,16 @@ def laptop(task: str) -> Config:
     repeat = 4 if walker else 1 if arm or task == NO_SIMULATOR else 2
     # At 32 pixels the ball and a piece of dirt are one or two pixels and often between them.
     fine = ("cup_catch", "table_wiping", NO_SIMULATOR)
-    image_size, patch = (64, 8) if task in fine else (32, 4)
-    if arm:
-        image_size, patch = 128, 16
+    image_size = _picture(task) if arm else 64 if task in fine else 32
+    patches = _PATCHES[image_size]
     model = ModelConfig(
         image_widths=(16, 32, 64),
-        image_kernels=(patch, 2, 2),
-        image_strides=(patch, 2, 2),
+        image_kernels=patches,
+        image_strides=patches,
         vector_widths=(64, 64),
         decoder_widths=(64, 32, 16),
-        decoder_kernels=(2, 2, patch),
-        decoder_strides=(2, 2, patch),
+        decoder_kernels=patches[::-1],
+        decoder_strides=patches[::-1],
         encoder_activation="elu",
         expert_units=0,
         fused=64,

@@ -61,9 +61,13 @@ ROOMS = {
     "envs.rendering": "",
     "envs.natural_mujoco": "envs.base envs.episodes envs.rendering mummi.modality",
     "envs.robosuite": "envs.rendering",
+    "envs.scripted_arm": "",
+    "envs.arm_task": "envs.base envs.rendering envs.robosuite envs.scripted_arm",
     "envs.table_wiping": "envs.base envs.episodes envs.rendering envs.robosuite mummi.modality",
-    "envs.libero": "envs.base envs.episodes envs.instruction envs.rendering envs.robosuite "
-    "mummi.modality",
+    "envs.libero": "envs.arm_task envs.base envs.episodes envs.instruction envs.rendering "
+    "envs.robosuite envs.scripted_arm mummi.modality",
+    "envs.robomimic": "envs.arm_task envs.base envs.episodes envs.rendering envs.robosuite "
+    "envs.scripted_arm mummi.modality",
     "envs.metaworld": "envs.base envs.episodes envs.instruction envs.rendering mummi.modality",
     # experiments knows both houses; of its own rooms these.
     "experiments": "experiments.runtime",

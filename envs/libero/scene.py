@@ -1,22 +1,16 @@
 """LIBERO's scenes: a task's simulation and its two cameras, drawn cheaply and made seldom."""
 
-from envs.rendering.renderer import Renderer  # isort: skip  (before mujoco: it chooses the backend)
-
 import gc
 
 import mujoco
 import numpy as np
 
+from envs.arm_task import ArmRenderer
 from envs.libero.simulator import LiberoSimulator, Task
-from envs.rendering.simplify import meshes, textures
+from envs.rendering.simplify import meshes, textures, touching
 
-AGENTVIEW, WRIST = "agentview", "robot0_eye_in_hand"
-"""Names of the two cameras in LIBERO's models."""
 CELLS = {"robot0": 0.02, "mount0": 0.02, "gripper0": 0.003, "basket": 0.008, "": 0.004}
 """Prefix of a body's name -> edge, metres, of the cells in which corners of its meshes merge."""
-
-# robosuite's groups of geoms and sites: 0 for collisions, 1 for pictures.
-_VISIBLE = 1
 
 
 def simplify(model: mujoco.MjModel) -> None:
@@ -27,13 +21,11 @@ def simplify(model: mujoco.MjModel) -> None:
     bowl's texture has 4,096 pixels a side. To be done before the renderer is made.
     """
     textures(model, 512)
-    touching = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
-    drawn = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
-    meshes(model, CELLS, leave=set(model.geom_dataid[drawn & touching].tolist()))
+    meshes(model, CELLS, leave=touching(model))
 
 
-class LiberoRenderer(Renderer):
-    """Draws a scene from either camera.
+class LiberoRenderer(ArmRenderer):
+    """Draws a scene from either camera; the glow of a burner that is on is a site.
 
     Args:
         model: the model, ``simplify``-ed for speed.
@@ -41,11 +33,7 @@ class LiberoRenderer(Renderer):
     """
 
     def __init__(self, model: mujoco.MjModel, size: int):
-        super().__init__(model, AGENTVIEW, size)
-        self._option.geomgroup[:] = 0
-        self._option.geomgroup[_VISIBLE] = 1
-        # The glow of a burner that is on is a site.
-        self._option.sitegroup[:] = 0
+        super().__init__(model, size)
         self._option.sitegroup[0] = 1
 
 

@@ -2,14 +2,21 @@
 
 import os
 import pathlib
-from collections import OrderedDict
 from functools import cache
 from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
 
-from envs.robosuite import LeanStep, global_numpy_random, load_controller_config, quiet_import
+from envs.robosuite import (
+    PANDA,
+    ArmSimulator,
+    LeanStep,
+    WithoutSensors,
+    global_numpy_random,
+    load_controller_config,
+    quiet_import,
+)
 
 from robosuite.utils.transform_utils import quat2axisangle  # isort: skip  (after its quiet import)
 
@@ -107,14 +114,7 @@ def suite_tasks(suite: str) -> tuple[Task, ...]:
     return tuple(tasks)
 
 
-class _WithoutSensors:
-    """robosuite asks every sensor at each of 25 substeps; here the state is read once a step."""
-
-    def _setup_observables(self):
-        return OrderedDict()
-
-
-class LiberoSimulator:
+class LiberoSimulator(ArmSimulator):
     """One task of LIBERO: Panda, OSC_POSE at 20 Hz, reset without compiling the model again.
 
     Physics, initial states, fixtures and success are LIBERO's own.
@@ -124,7 +124,6 @@ class LiberoSimulator:
 
     Attributes:
         task: the same.
-        mujoco_model, mujoco_data: the simulation.
 
     Raises:
         FileNotFoundError: the assets are incomplete.
@@ -134,61 +133,29 @@ class LiberoSimulator:
         self.task = task
         original = _environments.TASK_MAPPING[task.problem]
         # LIBERO compares the name of the class with that in the BDDL file.
-        kind = type(original.__name__, (LeanStep, _WithoutSensors, original), {})
+        kind = type(original.__name__, (LeanStep, WithoutSensors, original), {})
         try:
             with global_numpy_random(np.random.SeedSequence(0)):
-                self._robosuite = kind(
-                    str(task.bddl),
-                    robots=["Panda"],
-                    controller_configs=load_controller_config(default_controller="OSC_POSE"),
-                    gripper_types="default",
-                    initialization_noise=None,
-                    use_camera_obs=False,
-                    has_renderer=False,
-                    has_offscreen_renderer=False,
-                    control_freq=20,
-                    ignore_done=True,
-                    hard_reset=False,
-                )
+                controller = load_controller_config(default_controller="OSC_POSE")
+                settings = {"controller_configs": controller, "initialization_noise": None}
+                made = kind(str(task.bddl), **settings, **PANDA)
         except (OSError, ValueError) as error:
             raise FileNotFoundError(
                 f"the folder {str(_FOLDER)!r} of LIBERO's assets is incomplete ({error}); "
                 f"those that make libero installs are used where {ASSETS} is not set"
             ) from error
-        simulation = self._robosuite.sim
-        self.mujoco_model, self.mujoco_data = simulation.model._model, simulation.data._data
-        robot = self._robosuite.robots[0]
-        # robosuite's own prints a line at every step on which a limit is near.
-        robot.check_q_limits = lambda: False
-        self._joints = np.array(robot._ref_joint_pos_indexes)
-        self._fingers = np.array(robot._ref_gripper_joint_pos_indexes)
-        self._site = self._robosuite.robots[0].eef_site_id
+        super().__init__(made)
         self._states = task.initial_states()
 
     def reset_to(self, initial_state: int, seed: np.random.SeedSequence) -> None:
         """Starts from an official initial state; fixtures, which it lacks, follow from the seed."""
-        with global_numpy_random(seed):
-            self._robosuite.reset()
-        # The gripper closes by steps, which robosuite counts across episodes.
-        gripper = self._robosuite.robots[0].gripper
-        gripper.current_action = np.zeros(gripper.dof)
+        self.begin(seed)
         self.restore(self._states[initial_state])
 
     def restore(self, state: np.ndarray) -> None:
         """Puts time, positions and velocities back, as ``state`` gives them."""
-        self._robosuite.sim.set_state_from_flattened(state)
-        self._robosuite.sim.forward()
+        super().restore(state)
         self._robosuite._post_process()
-
-    def step(self, action: np.ndarray) -> bool:
-        """Takes one control step, 50 ms; whether the goal holds after it."""
-        self._robosuite.step(action)
-        return self.success
-
-    @property
-    def success(self) -> bool:
-        """The goal of the BDDL file holds."""
-        return bool(self._robosuite._check_success())
 
     @property
     def unmet(self) -> list[list[str]]:
@@ -197,31 +164,9 @@ class LiberoSimulator:
         return [part for part in goal if not self._robosuite._eval_predicate(part)]
 
     @property
-    def state(self) -> np.ndarray:
-        """Time, positions and velocities, [1 + nq + nv] float64, as robosuite flattens them."""
-        return self._robosuite.sim.get_state().flatten()
-
-    @property
-    def joints(self) -> np.ndarray:
-        """Joint angles of the arm, [7], radians."""
-        return self.mujoco_data.qpos[self._joints]
-
-    @property
-    def fingers(self) -> np.ndarray:
-        """Positions of the two fingers, [2], metres; 0.04 and -0.04 are open."""
-        return self.mujoco_data.qpos[self._fingers]
-
-    @property
-    def hand(self) -> tuple[np.ndarray, np.ndarray]:
-        """The point between the fingertips [3], metres, and the hand's rotation [3, 3]."""
-        rotation = self.mujoco_data.site_xmat[self._site].reshape(3, 3)
-        return self.mujoco_data.site_xpos[self._site].copy(), rotation.copy()
-
-    @property
     def hand_axis_angle(self) -> np.ndarray:
         """The hand's orientation as LIBERO's files have it, axis times angle, [3], radians."""
-        w, x, y, z = self.mujoco_data.body("robot0_right_hand").xquat
-        return quat2axisangle(np.array([x, y, z, w]))
+        return quat2axisangle(self.hand_quaternion)
 
     def position(self, name: str) -> np.ndarray:
         """World coordinates of an object's, a fixture's or a region's origin, [3], metres."""

@@ -5,17 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from envs.base import (
-    TimeStep,
-    check_action_repeat,
-    check_background,
-    check_sensors,
-    checked_action,
-)
+from envs.arm_task import AGENTVIEW, WRIST, ArmTask
+from envs.base import TimeStep, check_action_repeat, check_background, check_sensors
 from envs.episodes import Episodes
 from envs.instruction import embed
 from envs.libero.expert import LiberoExpert
-from envs.libero.scene import AGENTVIEW, SCENES, WRIST, LiberoRenderer, Scene
+from envs.libero.scene import SCENES, LiberoRenderer, Scene
 from envs.libero.simulator import REST, suite_tasks
 from envs.rendering.portrait import Portrait
 from mummi.modality import Modality, require_can_fail
@@ -51,7 +46,7 @@ def timing(suite: str) -> Timing:
     return Timing(20, 520) if suite == "libero_10" else Timing(10, 260)
 
 
-class Libero:
+class Libero(ArmTask):
     """A task of LIBERO, ``libero_spatial/3``, or all ten of a suite; an ``envs.base.Environment``.
 
     The action is OSC_POSE's at 20 Hz: 5 cm along and 0.5 rad about each world axis stand for 1,
@@ -97,8 +92,6 @@ class Libero:
         FileNotFoundError: LIBERO's assets are incomplete.
     """
 
-    action_size = 7
-
     def __init__(
         self,
         task: str,
@@ -130,18 +123,17 @@ class Libero:
             sentences = tuple(t.instruction for t in suite_tasks(suite))
             self._instructions = embed(sentences, encoder)
             size = self._instructions.shape[1]
-        self.action_repeat = action_repeat
+        portrait = Portrait(lambda size: LiberoRenderer(self._simulator.mujoco_model, size))
+        super().__init__(action_repeat, horizon, portrait)
         self.modalities = tuple(_modality(sensor, image_size, size) for sensor in sensors)
         require_can_fail(unseen, self.modalities, " in unseen")
         self._unseen = {m.name: m for m in self.modalities if m.name in unseen}
-        self._image_size, self._horizon = image_size, horizon
+        self._image_size = image_size
         self._training, self._initial_state = training, initial_state
         self._episodes = Episodes(seed)
         self._order = np.random.default_rng(seed).permutation(EVALUATION_STATES)
-        self._control_step, self._over, self._success = 0, True, False
         self._scenes: dict[int, Scene] = {}
         self._scene = self._simulator = self._expert = None
-        self._portrait = Portrait(lambda size: LiberoRenderer(self._simulator.mujoco_model, size))
         self._play(self._tasks[0])
 
     def reset(self, number: int | None = None) -> TimeStep:
@@ -153,31 +145,7 @@ class Libero:
         self._simulator.reset_to(self._state, scene)
         for _ in range(self._settle):
             self._simulator.step(REST)
-        self._expert = LiberoExpert(self._simulator)
-        self._control_step, self._over, self._success = 0, False, False
-        return self._time_step()
-
-    def step(self, action: np.ndarray) -> TimeStep:
-        """Takes one action [7], clipped to [-1, 1], for ``action_repeat`` control steps.
-
-        Raises:
-            ValueError: for an action of another shape or with values that are not finite.
-            RuntimeError: when the episode is over, or none has begun.
-        """
-        if self._over:
-            raise RuntimeError("the episode is over; call reset before step")
-        action = checked_action(action, self.action_size)
-        for _ in range(self.action_repeat):
-            self._success = self._simulator.step(action)
-            self._control_step += 1
-            if self._success:
-                break
-        self._over = self._success or self._control_step >= self._horizon
-        return self._time_step()
-
-    def render(self, size: int) -> np.ndarray:
-        """The view of the camera before the robot, [size, size, 3] uint8."""
-        return self._portrait.picture(self._simulator.mujoco_data, AGENTVIEW, size)
+        return self._begin(LiberoExpert(self._simulator))
 
     def truth(self) -> dict[str, np.ndarray]:
         """The physical state, float32, in world coordinates and metres.
@@ -193,17 +161,6 @@ class Libero:
             "target": simulator.position(simulator.of_interest[0]),
         }
         return {name: np.asarray(value, np.float32) for name, value in state.items()}
-
-    def physics_state(self) -> np.ndarray:
-        """The simulator's time, positions and velocities, flat as robosuite has them."""
-        return self._simulator.state
-
-    def expert_action(self) -> np.ndarray:
-        """What the scripted expert does in the present state, [7] in [-1, 1].
-
-        To be asked once before each step; it remembers how far it has come.
-        """
-        return self._expert()
 
     def close(self) -> None:
         """Frees the simulations and their rendering contexts, but for one (``Scenes``)."""

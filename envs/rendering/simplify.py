@@ -34,6 +34,13 @@ def meshes(
         done.add(mesh)
 
 
+def touching(model: mujoco.MjModel) -> set[int]:
+    """Ids of the meshes of geoms that may touch something."""
+    collide = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    drawn = model.geom_type == mujoco.mjtGeom.mjGEOM_MESH
+    return set(model.geom_dataid[drawn & collide].tolist())
+
+
 def textures(model: mujoco.MjModel, most: int) -> None:
     """Averages the textures of a model down to a width of about ``most`` pixels.
 

@@ -4,7 +4,13 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 
-from envs.robosuite import LeanStep, global_numpy_random, load_controller_config, quiet_import
+from envs.robosuite import (
+    PANDA,
+    LeanStep,
+    global_numpy_random,
+    load_controller_config,
+    quiet_import,
+)
 
 with quiet_import():
     from robosuite.environments.manipulation.wipe import DEFAULT_WIPE_CONFIG, Wipe
@@ -32,17 +38,12 @@ class TableSimulator(LeanStep, Wipe):
     def __init__(self, horizon: int, reward_shaping: bool, seed: np.random.SeedSequence):
         with global_numpy_random(seed):
             super().__init__(
-                "Panda",
                 controller_configs=load_controller_config(default_controller="OSC_POSE"),
-                control_freq=20,
                 horizon=horizon,
-                ignore_done=True,
-                hard_reset=False,
                 reward_shaping=reward_shaping,
-                use_camera_obs=False,
                 use_object_obs=False,
-                has_offscreen_renderer=False,
                 task_config=DEFAULT_WIPE_CONFIG | {"early_terminations": False},
+                **PANDA,
             )
         self.mujoco_model, self.mujoco_data = self.sim.model._model, self.sim.data._data
         robot = self.robots[0]

@@ -17,8 +17,8 @@ from mummi.training.stop import Stop
 DEMONSTRATION = 2
 """Second entry of every seed here; training seeds have 0 there, evaluation seeds 1."""
 
-GYM = 2
-"""robomimic's number for environments that are not robosuite's."""
+ROBOSUITE, GYM = 1, 2
+"""robomimic's numbers for robosuite's environments and for others."""
 
 
 def settings(config: Config) -> dict[str, Any]:

@@ -9,13 +9,12 @@ import numpy as np
 
 from envs.libero.simulator import LiberoSimulator, Task, suite_tasks
 from envs.libero.tasks import TRAINING_STATES
+from experiments.collection.episodes import ROBOSUITE
 from experiments.collection.successes import Target, folder
 from mummi.config import Config
 from mummi.imitation.demonstrations import Demonstration
 from mummi.modality import Modality
 
-ROBOSUITE = 1
-"""robomimic's number for robosuite's environments."""
 PICTURES = {"agentview_rgb": "agentview_rgb", "eye_in_hand_rgb": "wrist_rgb"}
 """LIBERO's name of a camera's pictures to this package's."""
 ACTIONS = 7

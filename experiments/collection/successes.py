@@ -1,4 +1,4 @@
-"""Demonstrations that succeed, of LIBERO and of MetaWorld: a file a task, or one dataset."""
+"""Demonstrations that succeed, of one task or of several: a file a task, or one dataset."""
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

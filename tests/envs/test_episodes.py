@@ -15,6 +15,7 @@ TASKS = {
     "cup_catch": {"background": "none"},
     "table_wiping": {"sensors": ("workspace_rgb", "robot_depth", "proprio", "force")},
     "libero_goal/2": {"sensors": ("agentview_rgb", "proprio")},
+    "robomimic/lift": {"sensors": ("robot0_eye_in_hand_image", "object")},
     "metaworld/hammer": {"sensors": ("wrist_rgb", "corner_depth", "proprio")},
 }
 EXTRAS = {"libero": needs_libero, "metaworld": needs_metaworld}

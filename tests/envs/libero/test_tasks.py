@@ -166,8 +166,9 @@ def test_pictures_are_liberos_own_turned_upright(soup):
 
 
 def test_fewer_faces_and_lean_steps_change_neither_physics_nor_much_of_the_picture(monkeypatch):
+    from envs.arm_task import AGENTVIEW, WRIST
     from envs.libero import simulator as libero
-    from envs.libero.scene import AGENTVIEW, WRIST, LiberoRenderer, simplify
+    from envs.libero.scene import LiberoRenderer, simplify
 
     pictures, states, faces = [], [], []
     actions = np.random.default_rng(0).uniform(-1, 1, (12, 7))

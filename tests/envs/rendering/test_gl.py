@@ -84,7 +84,8 @@ def test_without_any_backend_the_command_says_what_to_type(renders, capsys):
 
 
 @pytest.mark.parametrize(
-    "task", ["walker_walk", "dmc_cup_catch", "table_wiping", "libero_10/3", "metaworld"]
+    "task",
+    ["walker_walk", "dmc_cup_catch", "table_wiping", "libero_10/3", "metaworld", "robomimic/can"],
 )
 def test_it_is_settled_before_processes_are_started_for_a_task_that_is_drawn(
     renders, workers, monkeypatch, task

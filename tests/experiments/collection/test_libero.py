@@ -60,7 +60,8 @@ def test_demonstrations_succeed_and_have_liberos_layout(path):
 
 def test_what_is_recorded_is_what_the_environment_showed(path):
     """The recorded states, drawn again, give the recorded pictures."""
-    from envs.libero.scene import AGENTVIEW, LiberoRenderer, simplify
+    from envs.arm_task import AGENTVIEW
+    from envs.libero.scene import LiberoRenderer, simplify
     from envs.libero.simulator import LiberoSimulator, suite_tasks
 
     simulator = LiberoSimulator(suite_tasks("libero_goal")[9])

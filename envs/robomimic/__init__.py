@@ -1,0 +1,1 @@
+"""robosuite's Lift, PickPlaceCan and NutAssemblySquare with robomimic's observations."""
