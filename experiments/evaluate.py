@@ -42,9 +42,11 @@ class Arguments:
         logdir: folder of the run.
         pretrained: in place of --logdir, the name of an agent that comes with the package.
         missing: sensor dropout scripts, one row each: none, medium, high, published_medium,
-            published_high, faults, or YAML files; by default none medium high, on LIBERO none.
+            published_high, faults, or YAML files; by default none medium high, on LIBERO and
+            robomimic none.
         drop: sensors removed entirely, one row each; rgb+depth removes both in one row. By default
-            nothing is removed, on LIBERO each camera and both.
+            nothing is removed, on LIBERO and robomimic each camera
+            and both.
         drop_missing: sensor dropout scripts of what is left, a row of each --drop for each.
         episodes: episodes of each row, a count or FIRST:END; 30 is 0:30, and 5:8 is 5, 6 and 7.
         trust: leave out sensors that lie. The thresholds of a checkpoint are measured the first

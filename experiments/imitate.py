@@ -54,8 +54,8 @@ class Options:
         logdir: folder of the run; by default runs/TASK/HEAD-PRESET-SEED, without a task
             runs/DATA/HEAD-PRESET-SEED.
         evaluate_missing: sensor dropout scripts, one row each; by default none medium high, on
-            LIBERO none. Each sensor removed entirely is a row, too; on LIBERO each camera and both.
-            A head that reads no sensor has none alone.
+            LIBERO and robomimic none. Each sensor removed entirely is a row, too; on those each
+            camera and both. A head that reads no sensor has none alone.
         trust: leave out sensors that lie, as of experiments.evaluate.
         video: write a video of the first episode of each row.
         random: add the row of the random policy.

@@ -212,10 +212,12 @@ def requirement_names(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_is_unpickled_but_what_the_other_end_of_a_pipe_of_ours_sends(path):
+def test_nothing_is_unpickled_but_what_a_pipe_of_ours_sends_and_arrays_of_calvin(path):
     text = path.read_text()
     assert not re.search("allow_pickle ?= ?True|torch.load|joblib|cloudpickle|dill|shelve", text)
-    if path != ROOT / "envs/processes/worker.py":
+    # The second imports nothing but arrays while it reads, which its own test holds.
+    allowed = ("envs/processes/worker.py", "mummi/imitation/demonstrations/calvin.py")
+    if str(path.relative_to(ROOT)) not in allowed:
         assert not re.search(r"(import|from) pickle|pickle\.loads?\b", text)
 
 

@@ -70,7 +70,7 @@ class Condition(NamedTuple):
 
 def usual(record: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """``missing`` and ``drop`` of a run of which nothing else is asked."""
-    if not record.config.task.startswith("libero"):
+    if not record.config.task.startswith(("libero", "robomimic")):
         return ("none", "medium", "high"), ()
     cameras = [modality.name for modality in record.modalities if modality.kind == "image"]
     return ("none",), tuple(dict.fromkeys((*cameras, "+".join(cameras)))) if cameras else ()

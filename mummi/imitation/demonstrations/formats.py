@@ -9,6 +9,7 @@ from typing import NamedTuple
 import h5py
 
 from mummi.imitation.demonstrations.aloha import AlohaDemonstration, is_aloha
+from mummi.imitation.demonstrations.calvin import CalvinDemonstrations, is_calvin
 from mummi.imitation.demonstrations.demonstration import DataSet, Writer
 from mummi.imitation.demonstrations.folder import Folder
 from mummi.imitation.demonstrations.groups import open_hdf5
@@ -154,6 +155,12 @@ FORMATS: tuple[Format, ...] = (
         is_lerobot,
         LeRobotDemonstrations,
         LeRobotWriter,
+    ),
+    Format(
+        "calvin",
+        "a folder with ep_start_end_ids.npy and episode_0000000.npz, a split of CALVIN",
+        is_calvin,
+        CalvinDemonstrations,
     ),
     Format(
         "folder",
