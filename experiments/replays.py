@@ -132,7 +132,7 @@ def played(left: Sequence[tuple], arguments: Arguments) -> Iterator:
 
 def table(found: Sequence) -> Table:
     """Percent, by task and of all: mean success of a random demonstration, and of the best."""
-    from experiments.report.libero import interval
+    from experiments.report.shares import wilson
     from mummi.imitation.heads.outcomes import shares
 
     rows = Table("task", "starts", "random demonstration", "best demonstration")
@@ -145,7 +145,7 @@ def table(found: Sequence) -> Table:
         if len(each) > 1:
             half = scipy.stats.sem(each) * scipy.stats.t.ppf(0.975, len(each) - 1)
             said += f" ± {half:.0f}"
-        low, high = (100 * x for x in interval(int((each > 0).sum()), len(each)))
+        low, high = (100 * x for x in wilson(float(np.mean(each > 0)), len(each)))
         top = f"{100 * np.mean(each > 0):.0f} [{low:.0f}, {high:.0f}]"
         rows.add_row(name, str(len(each)), said, top)
     return rows

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 
-import scipy.stats
-
 from experiments.report import paper_results
 from experiments.report.cells import describe, numbers_cell
 from experiments.report.heads import UNTRAINED
 from experiments.report.learning import learning_tables
 from experiments.report.scores import Pair, Trained, by_method, in_order, scripted
+from experiments.report.shares import Count, Counts, interval, share, total
 from experiments.report.typeset import OURS, Cell, Row, Table
 from mummi.imitation.heads.head import HEADS
 
@@ -27,17 +26,16 @@ BEST = "best of any suite with one camera missing"
 HEADS_OF_ROWS = ("suite", "head")
 
 
-def successes(pairs: Iterable[Pair]) -> tuple[int, int]:
-    """Episodes that succeeded and all episodes, of all seeds."""
-    scores = [score for _, score in pairs]
-    count = sum(round(score.last["success"] * len(score.returns)) for score in scores)
-    return count, sum(len(score.returns) for score in scores)
-
-
-def interval(count: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, as shares."""
-    found = scipy.stats.binomtest(count, total).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+def successes(pairs: Iterable[Pair]) -> Counts:
+    """Episodes that succeeded and all episodes, by seed and task."""
+    found: dict[tuple[int, str], Count] = {}
+    for trained, score in pairs:
+        whole = {"episodes": len(score.returns), "success": score.last["success"]}
+        for task, done in (score.by_task or {trained.config.task: whole}).items():
+            before = found.get(key := (trained.config.seed, task), Count(0, 0))
+            more = round(done["success"] * done["episodes"]), round(done["episodes"])
+            found[key] = Count(before.succeeded + more[0], before.episodes + more[1])
+    return found
 
 
 def libero_tables(runs: list[Trained]) -> list[Table]:
@@ -68,7 +66,8 @@ def _success(runs, found, suites, heads) -> Table:
                 rows.append(row := (suite, name))
                 cells[row, CONDITIONS["none"]] = _cell(pairs, trained=False)
     caption = (
-        "Percent of the episodes of all tasks and seeds that succeed [95 % interval of Wilson]. "
+        "Percent of the episodes of all tasks and seeds that succeed [95 % interval of Wilson, for "
+        "as many independent episodes as vary like these seeds]. "
         "The instruction is always there, so that with both cameras missing a head knows the "
         "instruction, and proprioception where it is a sensor: the control without a camera. The "
         "random policy and the expert, which knows the true state, read no sensor. Demonstrations "
@@ -85,14 +84,14 @@ def _learned(runs, found, suites, heads) -> list[Table]:
 
 
 def _cell(pairs: list[Pair], trained: bool = True) -> Cell:
-    count, total = successes(pairs)
-    low, high = interval(count, total)
-    share, note = count / total, describe(pairs, trained)
-    text = f"{100 * share:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
-    numbers = {"mean": share, "low": low, "high": high}
+    counts = successes(pairs)
+    low, high = interval(counts)
+    mean, note = share(counts), describe(pairs, trained)
+    text = f"{100 * mean:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+    numbers = {"mean": mean, "low": low, "high": high}
     if trained:
-        return numbers_cell(pairs, text, share, note, **numbers)
-    return Cell(text, share, note, numbers=numbers | {"episodes": total})
+        return numbers_cell(pairs, text, mean, note, **numbers)
+    return Cell(text, mean, note, numbers=numbers | {"episodes": total(counts)})
 
 
 def _added(found, suites, heads) -> Table:
@@ -106,12 +105,13 @@ def _added(found, suites, heads) -> Table:
                 keys = (suite, head, condition), (suite, CONTROL, "none")
                 both = [found.get(key) for key in keys]
                 if all(both):
-                    (mine, n), (control, m) = map(successes, both)
-                    more = mine / n - control / m
+                    counts = [successes(pairs) for pairs in both]
+                    (low, high), (least, most) = map(interval, counts)
+                    mine, control = map(share, counts)
+                    more = mine - control
                     # Of the difference of two independent shares, each by Wilson (Newcombe).
-                    (low, high), (least, most) = interval(mine, n), interval(control, m)
-                    below = ((mine / n - low) ** 2 + (most - control / m) ** 2) ** 0.5
-                    above = ((high - mine / n) ** 2 + (control / m - least) ** 2) ** 0.5
+                    below = ((mine - low) ** 2 + (most - control) ** 2) ** 0.5
+                    above = ((high - mine) ** 2 + (control - least) ** 2) ** 0.5
                     text = f"{100 * more:+.0f} [{100 * (more - below):+.0f}, "
                     text += f"{100 * (more + above):+.0f}]"
                     numbers = {"mean": more, "low": more - below, "high": more + above}
@@ -120,9 +120,9 @@ def _added(found, suites, heads) -> Table:
                 rows.append(row)
     caption = (
         "Percentage points of success above the random demonstration of the same instruction "
-        "[95 % interval of Newcombe]: what a head gains from anything but the instruction. The "
-        "control reads no camera and is the same whatever is missing. Where the interval holds 0, "
-        "nothing is shown."
+        "[95 % interval of Newcombe, of such intervals]: what a head gains from anything but the "
+        "instruction. The control reads no camera and is the same whatever is missing. Where the "
+        "interval holds 0, nothing is shown."
     )
     title = "LIBERO: what a head adds to its control"
     return _table("added", OURS, title, caption, rows, tuple(CONDITIONS.values()), cells)
@@ -133,11 +133,11 @@ def published(suites: list[str]) -> Table:
     columns = (*list(CONDITIONS.values())[:3], BEST)
     cells = {}
     for suite in suites:
-        for column, share in zip(columns, paper_results.DISDP[suite], strict=False):
-            cells[(suite, "DisDP"), column] = _quoted(share)
-    masked = [share for _, *shares in paper_results.DISDP.values() for share in shares]
-    for name, share in (("DisDP", max(masked)), ("RL4IL", paper_results.RL4IL)):
-        cells[("all suites", name), BEST] = _quoted(share)
+        for column, quoted in zip(columns, paper_results.DISDP[suite], strict=False):
+            cells[(suite, "DisDP"), column] = _quoted(quoted)
+    masked = [quoted for _, *all_masked in paper_results.DISDP.values() for quoted in all_masked]
+    for name, quoted in (("DisDP", max(masked)), ("RL4IL", paper_results.RL4IL)):
+        cells[("all suites", name), BEST] = _quoted(quoted)
     caption = (
         f"Not measured here: {paper_results.SOURCE_LIBERO}, on 50 human demonstrations a task and "
         "the official pictures. Percent of 25 rollouts of each of three seeds a task, at most 260 "
@@ -148,8 +148,8 @@ def published(suites: list[str]) -> Table:
     return _table("published", source, title, caption, rows, columns, cells)
 
 
-def _quoted(share: float) -> Cell:
-    return Cell(f"{100 * share:.1f}", share, numbers={"mean": share})
+def _quoted(mean: float) -> Cell:
+    return Cell(f"{100 * mean:.1f}", mean, numbers={"mean": mean})
 
 
 def _by_task(found, suites, heads) -> Table:

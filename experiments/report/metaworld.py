@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from envs.metaworld.catalogue import GROUPS, TASKS
 from experiments.report import paper_results
 from experiments.report.cells import describe, numbers_cell
-from experiments.report.libero import interval
 from experiments.report.scores import Pair, Trained, in_order
+from experiments.report.shares import Count, interval
 from experiments.report.typeset import OURS, Cell, Row, Table
 from mummi.imitation.heads.head import HEADS
 
@@ -28,19 +28,25 @@ LEVELS = {
 EACH = "a model for each task"
 HEADS_OF_ROWS = ("trained", "head")
 
-Counts = dict[str, tuple[int, int]]
-"""Task -> episodes that succeeded, and episodes."""
 
-
-def counts(pairs: Iterable[Pair]) -> Counts:
-    """Successes task by task, of all seeds."""
-    found: Counts = {}
-    for _, score in pairs:
+def by_seed(pairs: Iterable[Pair]) -> dict[tuple[int, str], Count]:
+    """Successes by seed and task."""
+    found: dict[tuple[int, str], Count] = {}
+    for trained, score in pairs:
         for index, done in score.by_task.items():
             episodes, name = round(done["episodes"]), list(TASKS)[int(index)]
-            before = found.get(name, (0, 0))
-            succeeded = before[0] + round(done["success"] * episodes)
-            found[name] = succeeded, before[1] + episodes
+            before = found.get(key := (trained.config.seed, name), Count(0, 0))
+            succeeded = before.succeeded + round(done["success"] * episodes)
+            found[key] = Count(succeeded, before.episodes + episodes)
+    return found
+
+
+def counts(pairs: Iterable[Pair]) -> dict[str, Count]:
+    """Successes task by task, of all seeds."""
+    found: dict[str, Count] = {}
+    for (_, task), more in by_seed(pairs).items():
+        before = found.get(task, Count(0, 0))
+        found[task] = Count(*(a + b for a, b in zip(before, more, strict=True)))
     return found
 
 
@@ -83,8 +89,8 @@ def _cell(pairs: list[Pair], tasks: Iterable[str]) -> Cell | None:
     if not done:
         return None
     share = sum(n / total for n, total in done.values()) / len(done)
-    succeeded, episodes = (sum(column) for column in zip(*done.values(), strict=True))
-    low, high = interval(succeeded, episodes)
+    episodes = sum(count.episodes for count in done.values())
+    low, high = interval({key: c for key, c in by_seed(pairs).items() if key[1] in wanted})
     text = f"{100 * share:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
     if len(done) < len(wanted):
         text += f", {len(done)} of {len(wanted)} tasks"
@@ -106,8 +112,9 @@ def _by_level(found, rows: list[Row]) -> Table:
                 cells[row, column] = cell
     caption = (
         "Percent of the episodes that succeed, mean over the tasks of a group [95 % interval of "
-        "Wilson over episodes]. Demonstrations are of MetaWorld's scripts, pictures are two "
-        "cameras of this package; other work has its own cameras and points."
+        "Wilson, for as many independent episodes as vary like these seeds]. Demonstrations are of "
+        "MetaWorld's scripts, pictures are two cameras of this package; other work has its own "
+        "cameras and points."
     )
     title = "MetaWorld: success by difficulty, nothing missing"
     shape = (HEADS_OF_ROWS, tuple(rows), tuple(LEVELS.values()), cells)
