@@ -237,6 +237,7 @@ def asked_rows(arguments: Arguments, record: run.Run) -> list[Condition]:
         expert=arguments.expert,
         trust=arguments.trust == "on",
         as_zeros=arguments.missing_as_zeros,
+        filmed=arguments.video,
     )
     if not rows and arguments.faults == "none":
         raise ValueError(

@@ -34,6 +34,7 @@ class Condition(NamedTuple):
         policy: who acts.
         trust: the agent leaves out sensors that lie.
         as_zeros: what is missing is delivered as zeros, as if it were there.
+        undrawn: cameras that nobody looks at, which are not drawn where a task can leave that.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Condition(NamedTuple):
     policy: Literal["agent", "random", "expert"] = "agent"
     trust: bool = False
     as_zeros: bool = False
+    undrawn: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -68,6 +70,12 @@ class Condition(NamedTuple):
         return self._replace(name=variant(self.name, as_zeros=True), as_zeros=True)
 
 
+def cameras_of(record: Run) -> tuple[str, ...]:
+    """The sensors that are drawn and can fail."""
+    kinds = ("image", "depth")
+    return tuple(m.name for m in record.modalities if m.kind in kinds and m.can_fail)
+
+
 def usual(record: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """``missing`` and ``drop`` of a run of which nothing else is asked."""
     if not record.config.task.startswith(("libero", "robomimic")):
@@ -86,14 +94,18 @@ def conditions(
     expert: bool = False,
     trust: bool = False,
     as_zeros: bool = False,
+    filmed: bool = False,
 ) -> list[Condition]:
     """The rows that are asked of a run; arguments as of the command, None for what is usual.
+
+    Who reads no sensor has no cameras drawn, unless the rows are ``filmed``.
 
     Raises:
         ValueError: a modality that is unknown or cannot fail.
     """
-    rows = [Condition("random policy", "none", policy="random")] * random
-    rows += [Condition("scripted expert", "none", policy="expert")] * expert
+    cameras = () if filmed else cameras_of(record)
+    rows = [Condition("random policy", "none", policy="random", undrawn=cameras)] * random
+    rows += [Condition("scripted expert", "none", policy="expert", undrawn=cameras)] * expert
     scripts, removals = usual(record)
     for script in scripts if missing is None else missing:
         rows.append(Condition(load_script(script).name, script))

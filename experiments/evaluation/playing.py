@@ -79,7 +79,8 @@ class Stage:
         """Script of sensor dropout, and changed options of the task."""
         if not self._tells_unseen:
             return row.missing, {}
-        return row.missing, {"unseen": (*self._config.env.get("unseen", ()), *row.hidden)}
+        not_drawn = *self._config.env.get("unseen", ()), *row.hidden, *row.undrawn
+        return row.missing, {"unseen": tuple(dict.fromkeys(not_drawn))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,7 @@ def play(
             done += sum(bool(batch.is_last[k]) for k in asked(playing))
             status.update(f"{row.name}: {done} of {len(numbers)} episodes")
 
-        result = rollout(act, environments, numbers, row.hidden, watch)
+        result = rollout(act, environments, numbers, row.hidden, watch, row.undrawn)
     if traces:
         result = result.trusting(traces.trust)
     return Outcome(result, measures.to_dict(), film.frames if film else [], recording)

@@ -42,6 +42,7 @@ def rollout(
     episodes: Iterable[int],
     hidden: Sequence[str] = (),
     watch: Callable[[Batch, Numbers], None] | None = None,
+    undrawn: Sequence[str] = (),
 ) -> Result:
     """Plays whole episodes; an environment that has finished one takes the next that is left.
 
@@ -51,6 +52,7 @@ def rollout(
         episodes: their numbers, each once.
         hidden: modalities removed entirely.
         watch: called with every step's batch and the numbers of the episodes that it is of.
+        undrawn: cameras that nobody looks at, which count as there.
 
     Returns:
         The episodes in the order of their numbers.
@@ -70,7 +72,9 @@ def rollout(
     idle = np.zeros((count, environments.action_size), np.float32)
     batch = environments.reset(numbers)
     while asked(numbers):
-        available = {n: flags & (n not in hidden) for n, flags in batch.available.items()}
+        available = {
+            n: (flags | (n in undrawn)) & (n not in hidden) for n, flags in batch.available.items()
+        }
         batch = dataclasses.replace(batch, available=available)
         if watch:
             watch(batch, numbers)

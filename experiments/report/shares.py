@@ -38,7 +38,8 @@ def wilson(mean: float, episodes: float) -> tuple[float, float]:
     z = scipy.stats.norm.ppf(0.975)
     spread = z * np.sqrt(mean * (1 - mean) / episodes + z**2 / (4 * episodes**2))
     low, high = (mean + z**2 / (2 * episodes) + s * spread for s in (-1, 1))
-    return float(low / (1 + z**2 / episodes)), float(high / (1 + z**2 / episodes))
+    low, high = np.clip(np.array((low, high)) / (1 + z**2 / episodes), 0, 1)
+    return float(low), float(high)
 
 
 def design_effect(counts: Counts) -> float:
