@@ -122,8 +122,8 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
     if name not in _BUILDERS:
         whole = ", ".join(known for known in tasks() if "/" not in known)
         raise ValueError(
-            f"unknown task {task!r} (tasks are {whole}, one of several as libero_goal/3 or "
-            "metaworld/sweep, MODULE:ATTRIBUTE for your own, and gymnasium:ID)"
+            f"unknown task {task!r} (tasks are {whole}, one of several as libero_goal/3, "
+            "metaworld/sweep or robomimic/can, MODULE:ATTRIBUTE for your own, and gymnasium:ID)"
             f"{closest(name, _BUILDERS)}"
         )
     module, builder = _BUILDERS[name]
