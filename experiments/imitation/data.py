@@ -65,6 +65,7 @@ def load(imitation: Imitation, config: Config, sensors: Sensors) -> Learned:
         split = measured(split, demonstrations, rate, imitation.two_valued)
         named = dict(zip(split.trained, demonstrations, strict=True))
         found = scaling.find(named, sensors[0], reading.depth)
+    found = dataclasses.replace(found, vectors=scaling.standards(demonstrations, sensors[0]))
     require_unit(imitation.data, found, config)
     if source := imitation.world_model:
         found = scaling.load(source)
