@@ -59,8 +59,19 @@ def test_actions_that_are_the_tasks_are_left_alone_without_a_word(path, capsys):
         for number in range(2):
             file[f"data/demo_{number}/actions"][:, 1] = 0.25
     demos, found = load(path, (ARM,))
-    assert found == Scaling() and capsys.readouterr().out == ""
+    assert dataclasses.replace(found, vectors={}) == Scaling() and capsys.readouterr().out == ""
     assert demos[0].actions.tolist() == [[0.5, 0.25], [0, 0.25], [-1, 0.25], [1, 0.25]]
+
+
+def test_vectors_are_standardised_by_the_demonstrations_and_so_for_who_acts(path):
+    demos, found = load(path, (ARM, IMAGE))
+    learned = np.concatenate([demo.values["arm"] for demo in demos])
+    np.testing.assert_allclose(learned.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(learned.std(0), 1, rtol=1e-5)
+    with h5py.File(path) as file:
+        raw = file["data/demo_1/obs/arm"][()]
+    np.testing.assert_allclose(found.seen({"arm": raw})["arm"], demos[1].values["arm"], rtol=1e-6)
+    assert demos[0].values["image"].dtype == np.uint8
 
 
 def test_sensors_are_found_by_the_names_of_the_task_and_pictures_turned(path):
@@ -112,6 +123,6 @@ def test_actions_of_an_environment_of_gymnasium_are_in_its_units(tmp_path, capsy
     config = dataclasses.replace(CONFIG, task="gymnasium:Pendulum-v1")
     sensors = ((Modality("observation", "vector", (3,)),), 1)
     demos, found = load(path, *sensors, reading=Reading(), config=config)
-    assert found == Scaling()
+    assert dataclasses.replace(found, vectors={}) == Scaling()
     np.testing.assert_allclose(demos[0].actions[:, 0], [-1, -0.5, 0, 0.5])
     assert "units of gymnasium:Pendulum-v1, and [-2, 2] become [-1, 1]" in capsys.readouterr().out
