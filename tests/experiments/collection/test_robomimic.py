@@ -76,8 +76,9 @@ def test_a_file_of_robomimic_is_learned_from_and_evaluated_as_it_is(lift, tmp_pa
         file["mask/valid"] = np.array(["demo_3"], dtype="S")
     logdir = tmp_path / "run"
     flags = ("--task", "robomimic/lift", "--data", str(path), "--env.horizon", "8", "--head", "bc")
+    short = ("--updates", "2", "--batch-size", "2", "--batch-length", "4", "--copies", "2")
     rows = ("--evaluate-episodes", "1", "--evaluate-missing", "none")
-    imitate.main([*SIZES, *flags, *rows, "--logdir", str(logdir)])
+    imitate.main([*SIZES, *flags, *short, *rows, "--logdir", str(logdir)])
     assert "without agentview_image" in capsys.readouterr().out
     one, other = "agentview_image", "robot0_eye_in_hand_image"
     removed = {f"without-{cameras}" for cameras in (one, other, f"{one}-{other}")}
