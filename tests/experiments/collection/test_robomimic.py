@@ -53,6 +53,7 @@ def test_robosuites_own_environment_does_again_what_a_file_tells(lift):
             }
 
 
+@pytest.mark.usefixtures("quick_compile")
 def test_a_file_of_robomimic_is_learned_from_and_evaluated_as_it_is(lift, tmp_path, capsys):
     """With ``next_obs``, filter keys and 64-bit numbers, and a model for each demonstration."""
     path = tmp_path / "image.hdf5"
