@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 OPEN, CLOSED = -1.0, 1.0
 """Last number of an action."""
-# What an action of 1 stands for in OSC_POSE, metres and radians.
-_METRES, _RADIANS = 0.05, 0.5
+METRES, RADIANS = 0.05, 0.5
+"""What an action of 1 stands for in OSC_POSE."""
 # How far beside the vertical through a point the hand begins to sink to it, metres.
 _FUNNEL = 0.02
 DOWN = Rotation.from_matrix([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
@@ -117,14 +117,14 @@ class ScriptedArm(abc.ABC):
             if np.linalg.norm(way) < distance:
                 return
             # A hand turned by 0.1 rad is as far from ready as one 5 mm beside.
-            beside = np.linalg.norm(way[:2]) + 0.05 * np.linalg.norm(turning)
+            aside = np.linalg.norm(way[:2]) + 0.05 * np.linalg.norm(turning)
             # Asked for no more than the way that is left, friction would hold the arm short of it.
             # Twice the turn as well would work against the way aside, and the hand would swing.
-            moving = np.multiply(way, (2, 2, 1)) / _METRES
-            if beside < _FUNNEL:
-                moving[2] = max(moving[2], -2 * (1 - beside / _FUNNEL))
+            moving = np.multiply(way, (2, 2, 1)) / METRES
+            if aside < _FUNNEL:
+                moving[2] = max(moving[2], -2 * (1 - aside / _FUNNEL))
             else:
-                moving[2] += above / _METRES
+                moving[2] += above / METRES
             yield self._action(moving, turning)
 
     def _reach(self, goal, turn, distance, steps, angle=np.inf, speed=1.0) -> Iterator[np.ndarray]:
@@ -133,17 +133,17 @@ class ScriptedArm(abc.ABC):
             way, turning = self._left(goal, turn)
             if np.linalg.norm(way) < distance and np.linalg.norm(turning) < angle:
                 return
-            yield self._action(np.clip(way / _METRES, -speed, speed), turning)
+            yield self._action(np.clip(way / METRES, -speed, speed), turning)
 
     def _action(self, moving, turning) -> np.ndarray:
-        return np.clip(np.concatenate((moving, turning / _RADIANS, [self._grip])), -1, 1)
+        return np.clip(np.concatenate((moving, turning / RADIANS, [self._grip])), -1, 1)
 
     def _grasp(self, point, turn) -> Iterator[np.ndarray]:
         """Closes the hand and keeps it at a point, against what pushes it away."""
         self._grip = CLOSED
         for _ in range(9):
             way, turning = self._left(point, turn)
-            yield self._action(3 * way / _METRES, turning)
+            yield self._action(3 * way / METRES, turning)
 
     def _release(self, steps, turn) -> Iterator[np.ndarray]:
         """Opens the hand where it is."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from envs.scripted_arm import Grasp, Move, ScriptedArm, beside, turned
+from envs.scripted_arm import METRES, Grasp, Move, ScriptedArm, beside, turned
 
 # From the middle of the nut's hole to that of its handle, metres.
 _HANDLE = 0.054
@@ -63,7 +63,7 @@ class RobomimicExpert(ScriptedArm):
             if np.linalg.norm(way) < 0.006 and abs(off) < 0.06:
                 return
             _, turning = self._left(sim.hand[0], turn)
-            yield self._action(2 * way / 0.05, turning)
+            yield self._action(2 * way / METRES, turning)
 
 
 def _handle(place: np.ndarray, yaw: float) -> np.ndarray:

@@ -50,6 +50,8 @@ TASKS = {
 """robomimic's name of a task to what it is."""
 CUBE = 0.020, 0.022
 """Least and most half edge of Lift's cube, metres, which robosuite draws for each of three."""
+DENSITY = 1000.0
+"""Of that cube, kg/m³."""
 
 
 class RobomimicSimulator(ArmSimulator):
@@ -73,8 +75,6 @@ class RobomimicSimulator(ArmSimulator):
         with global_numpy_random(np.random.SeedSequence(0)):
             made = kind(controller_configs=controller, use_object_obs=False, **PANDA)
         super().__init__(made)
-        item = self.mujoco_model.body(self._task.item)
-        self._mass_by_size = item.mass[0] / np.prod(self.mujoco_model.geom_size[item.geomadr[0]])
         self._fingers_speed = np.array(made.robots[0]._ref_gripper_joint_vel_indexes)
         self._joints_speed = np.array(made.robots[0]._ref_joint_vel_indexes)
 
@@ -137,13 +137,13 @@ class RobomimicSimulator(ArmSimulator):
         return np.concatenate((place, rotation, back.apply(place - hand), seen))
 
     def _resize(self, half: np.ndarray) -> None:
-        """Gives Lift's cube other half edges, [3], of the same density."""
+        """Gives Lift's cube other half edges, [3], metres."""
         model, body = self.mujoco_model, self.mujoco_model.body(self._task.item)
         geoms = np.arange(body.geomadr[0], body.geomadr[0] + body.geomnum[0])
         model.geom_size[geoms] = half
         model.geom_rbound[geoms] = np.linalg.norm(half)
         model.geom_aabb[geoms, 3:] = half
-        body.mass[:] = self._mass_by_size * np.prod(half)
+        body.mass[:] = DENSITY * np.prod(2 * half)
         squares = half**2
         body.inertia[:] = body.mass / 3 * (squares.sum() - squares)
         body.iquat[:] = 1, 0, 0, 0

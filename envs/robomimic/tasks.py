@@ -1,6 +1,6 @@
 """robomimic's tasks Lift, Can and Square: a Panda arm, seen by two cameras (Mandlekar 2021)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,17 +17,19 @@ HORIZON = 400
 """Control steps of an episode, as robomimic evaluates."""
 
 _VIEWS = {f"{camera}_image": camera for camera in (AGENTVIEW, WRIST)}
-_VECTORS = {
-    "robot0_eef_pos": 3,
-    "robot0_eef_quat": 4,
-    "robot0_gripper_qpos": 2,
-    "robot0_gripper_qvel": 2,
-    "robot0_joint_pos": 7,
-    "robot0_joint_pos_cos": 7,
-    "robot0_joint_pos_sin": 7,
-    "robot0_joint_vel": 7,
+# Sensor -> what it tells of a simulator.
+_VECTORS: dict[str, Callable[[RobomimicSimulator], np.ndarray]] = {
+    "robot0_eef_pos": lambda simulator: simulator.hand[0],
+    "robot0_eef_quat": lambda simulator: simulator.hand_quaternion,
+    "robot0_gripper_qpos": lambda simulator: simulator.fingers,
+    "robot0_gripper_qvel": lambda simulator: simulator.fingers_speed,
+    "robot0_joint_pos": lambda simulator: simulator.joints,
+    "robot0_joint_pos_cos": lambda simulator: np.cos(simulator.joints),
+    "robot0_joint_pos_sin": lambda simulator: np.sin(simulator.joints),
+    "robot0_joint_vel": lambda simulator: simulator.joints_speed,
+    "object": lambda simulator: simulator.object_state,
 }
-SENSORS = (*_VIEWS, *_VECTORS, "object")
+SENSORS = (*_VIEWS, *_VECTORS)
 """Every sensor there is."""
 
 
@@ -146,15 +148,4 @@ class Robomimic(ArmTask):
         if sensor in _VIEWS:
             data = simulator.mujoco_data
             return self._cameras.picture(data, _VIEWS[sensor], self._image_size)
-        told = {
-            "robot0_eef_pos": simulator.hand[0],
-            "robot0_eef_quat": simulator.hand_quaternion,
-            "robot0_gripper_qpos": simulator.fingers,
-            "robot0_gripper_qvel": simulator.fingers_speed,
-            "robot0_joint_pos": simulator.joints,
-            "robot0_joint_pos_cos": np.cos(simulator.joints),
-            "robot0_joint_pos_sin": np.sin(simulator.joints),
-            "robot0_joint_vel": simulator.joints_speed,
-            "object": simulator.object_state,
-        }
-        return told[sensor].astype(np.float32)
+        return _VECTORS[sensor](simulator).astype(np.float32)

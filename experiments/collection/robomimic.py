@@ -1,5 +1,6 @@
 """Demonstrations of robomimic's tasks, in files that robomimic's own tools read."""
 
+import importlib.metadata
 import pathlib
 from collections.abc import Iterator
 
@@ -64,7 +65,7 @@ def env_args(config: Config) -> dict:
     return {
         "env_name": original.__name__,
         "type": ROBOSUITE,
-        "env_version": "1.4.0",
+        "env_version": importlib.metadata.version("robosuite"),
         "env_kwargs": kwargs,
         "settings": settings(config),
     }

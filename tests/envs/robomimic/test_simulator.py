@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import envs
 from envs.robomimic.simulator import TASKS, RobomimicSimulator
@@ -22,10 +23,10 @@ VECTORS = [
 ]
 
 
-def robosuites_own(name, **changes):
+def robosuites_own(name, seed=0, **changes):
     """The environment that robosuite makes of a task, with all that it senses."""
     settings = PANDA | {"controller_configs": load_controller_config(default_controller="OSC_POSE")}
-    with global_numpy_random(np.random.SeedSequence(0)):
+    with global_numpy_random(np.random.SeedSequence(seed)):
         return robosuite.make(TASKS[name].environment.__name__, **settings | changes)
 
 
@@ -85,23 +86,20 @@ def test_pictures_are_robosuites_own_turned_upright():
 
 
 def test_lifts_cube_has_the_mass_and_inertia_of_one_that_was_compiled():
-    first, second = RobomimicSimulator("lift"), RobomimicSimulator("lift")
-    half = np.array((0.0205, 0.0219, 0.0201))
-    second._resize(half)
-    with global_numpy_random(np.random.SeedSequence(0)):
-        from robosuite.models.objects import BoxObject
-
-        compiled = BoxObject(name="cube", size=half)
-    assert compiled.size == pytest.approx(half)
-    model, body = second.mujoco_model, second.mujoco_model.body("cube_main")
-    volume = 8 * np.prod(half)
-    before = first.mujoco_model.body("cube_main")
-    density = before.mass[0] / (8 * np.prod(_half(first)))
-    assert body.mass[0] == pytest.approx(density * volume)
-    rows = [half[1] ** 2 + half[2] ** 2, half[0] ** 2 + half[2] ** 2, half[0] ** 2 + half[1] ** 2]
-    np.testing.assert_allclose(body.inertia, body.mass[0] / 3 * np.array(rows), rtol=1e-9)
-    np.testing.assert_array_equal(_half(second), half)
-    assert model.stat.extent == first.mujoco_model.stat.extent
+    ours, theirs = RobomimicSimulator("lift"), robosuites_own("lift", seed=5)
+    compiled, model = theirs.sim.model._model, ours.mujoco_model
+    extent, before = model.stat.extent, model.body("cube_main").mass[0]
+    ours._resize(compiled.geom_size[compiled.body("cube_main").geomadr[0]].copy())
+    for name in ("geom_size", "geom_rbound", "body_mass", "body_invweight0", "dof_invweight0"):
+        np.testing.assert_allclose(
+            getattr(model, name), getattr(compiled, name), rtol=1e-9, atol=1e-12, err_msg=name
+        )
+    inertias = []
+    for body in (model.body("cube_main"), compiled.body("cube_main")):
+        turn = Rotation.from_quat(np.roll(body.iquat, -1)).as_matrix()
+        inertias.append(turn @ np.diag(body.inertia) @ turn.T)
+    np.testing.assert_allclose(*inertias, atol=1e-12)
+    assert model.stat.extent == extent and model.body("cube_main").mass[0] != before
 
 
 def _half(simulator):
