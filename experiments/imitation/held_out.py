@@ -160,9 +160,9 @@ def predict(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """What the head would do at each step of what was recorded.
 
-    The latents follow the recorded sensors and actions, so that errors do not add up, and a
-    two-valued action is decided after what was recorded. A head that makes chunks makes them as
-    often as when it drives.
+    The latents follow the recorded sensors and actions, so that errors do not add up; a two-valued
+    action is held after what was decided before. A head that makes chunks makes them as often as
+    when it drives.
 
     Returns:
         Of each view its actions [T, A] in the units of the data, and how many steps ahead each was
@@ -173,10 +173,11 @@ def predict(
     ahead = [steps[: len(view.actions)] for steps, view in zip(ahead, views, strict=True)]
     done = []
     for row, view in zip(np.clip(actions, -1, 1), views, strict=True):
-        number = np.arange(len(view.actions))
-        before = view.actions[np.maximum(number - 1, 0)]
-        decided = pilot.decisions.decide(row[: len(number)], before, number == 0)
-        done.append(pilot.scaling.acted(decided))
+        held, decided = pilot.decisions.start(1, row.shape[-1]), []
+        for step in range(len(view.actions)):
+            held = pilot.decisions.decide(row[step : step + 1], held, np.array([step == 0]))
+            decided.append(held.actions[0])
+        done.append(pilot.scaling.acted(np.stack(decided)))
     return done, ahead
 
 

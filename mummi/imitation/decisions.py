@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -63,13 +64,32 @@ def describe(levels: Levels) -> list[str]:
     ]
 
 
+class Held(NamedTuple):
+    """What decisions remember from step to step, for a batch of N robots.
+
+    Attributes:
+        actions: the last ones as they are learned, float32 [N, A], two-valued ones at a level.
+        doubt: how much speaks for the other value of a two-valued action, float32 [N, A]: the sum
+            of its probabilities since the head last agreed with what is held; -inf until it does.
+    """
+
+    actions: Float[np.ndarray, "N A"]
+    doubt: Float[np.ndarray, "N A"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Decisions:
     """Decides two-valued actions so that a decision holds; by default there are none.
 
-    A new value is taken where what a head gives is beyond the middle of the two by more than
-    ``hysteresis`` of the way to it. At 0 it is whatever is nearer at each step, so that a head that
-    is not sure lets a gripper chatter.
+    What a head gives lies a share p of the way from the value that is held to the other one; of a
+    Bernoulli head, p is the other's probability. The head is sure of the other where p is beyond
+    the middle by ``hysteresis`` of the way that is left, and agrees with what is held where it is
+    as sure of that. A new value is taken where the head is sure of it, or where its p since the
+    head last agreed add up to 1: a robot that has come to where "close" is a little less likely
+    than "open", and waits there, would otherwise wait for ever; drawn at each step, "close" would
+    be expected by then. A head that never agrees is not sure of anything, and changes nothing.
+
+    At 0 it is whatever is nearer at each step, so that such a head lets a gripper chatter.
 
     Attributes:
         levels: of actions as they are learned.
@@ -88,23 +108,34 @@ class Decisions:
         ends = scaling.learned(ends).T.tolist()
         return cls({number: tuple(ends[number]) for number in levels}, hysteresis)
 
+    def start(self, batch: int, size: int) -> Held:
+        """What is remembered before the first step of ``batch`` robots with ``size`` actions."""
+        zeros = np.zeros((batch, size), np.float32)
+        return Held(zeros, np.full_like(zeros, -np.inf))
+
     def decide(
         self,
         actions: Float[np.ndarray, "N A"],
-        before: Float[np.ndarray, "N A"],
+        held: Held,
         is_first: Bool[np.ndarray, " N"],
-    ) -> Float[np.ndarray, "N A"]:
-        """The actions, those that are two-valued at one of their levels.
+    ) -> Held:
+        """The actions to do, those that are two-valued at one of their levels.
 
         Args:
             actions: that a head gives.
-            before: what was done in the step before; the nearer level is what was decided.
-            is_first: where there was none, so that the nearer level is taken.
+            held: from ``start`` or the last call.
+            is_first: where an episode begins, so that the nearer level is taken.
         """
-        actions = np.array(actions)
+        actions, doubt = np.array(actions), np.array(held.doubt)
+        sure = (1 + self.hysteresis) / 2
         for number, (low, high) in self.levels.items():
-            middle, bar = (low + high) / 2, self.hysteresis * (high - low) / 2
-            held = np.where(before[:, number] > middle, middle - bar, middle + bar)
-            limit = np.where(is_first, middle, held)
-            actions[:, number] = np.where(actions[:, number] > limit, high, low)
-        return actions
+            upper = (actions[:, number] - low) / (high - low)
+            was = held.actions[:, number] > (low + high) / 2
+            was = np.where(is_first, upper > 0.5, was)
+            other = np.where(was, 1 - upper, upper)
+            added = np.where(is_first, -np.inf, doubt[:, number]) + other
+            added = np.where(other > 1 - sure, added, 0)
+            change = (other > sure) | (added >= 1)
+            actions[:, number] = np.where(was ^ change, high, low)
+            doubt[:, number] = np.where(change, -np.inf, added)
+        return Held(actions, doubt)

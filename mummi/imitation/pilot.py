@@ -13,7 +13,7 @@ from mummi.agent import Agent
 from mummi.config import NO_SIMULATOR
 from mummi.data.episode import load_episode
 from mummi.imitation import record
-from mummi.imitation.decisions import Decisions
+from mummi.imitation.decisions import Decisions, Held
 from mummi.imitation.heads.head import HEADS, Head, Sizes, Trajectory
 from mummi.imitation.latents import Followed, Latents, View
 from mummi.imitation.record import Imitation, Split, load_instructions, load_split
@@ -37,13 +37,14 @@ class Carry(NamedTuple):
     Attributes:
         followed: by the world model, if there is one.
         head: what the head remembers.
-        action: the last actions as they are learned, float32 [B, A]; zeros before the first step.
+        held: the last actions as they are learned, zeros before the first step; and what speaks
+            against those that were decided.
         count: steps that were taken.
     """
 
     followed: Followed | Nothing
     head: Any
-    action: np.ndarray
+    held: Held
     count: int
 
     @property
@@ -112,9 +113,9 @@ class Pilot:
 
     def start(self, batch: int) -> Carry:
         """What acting remembers before the first step of ``batch`` robots."""
-        action = np.zeros((batch, self.action_size), np.float32)
         followed, head = self._latents.start(batch), self.head.reset(batch)
-        return Carry(followed=followed, head=head, action=action, count=0)
+        held = self.decisions.start(batch, self.action_size)
+        return Carry(followed=followed, head=head, held=held, count=0)
 
     def act(
         self,
@@ -143,14 +144,13 @@ class Pilot:
             in [-1, 1]; and the new carry.
         """
         is_first = np.asarray(is_first)
-        seen = (self.scaling.seen(values), available, carry.action, is_first)
+        seen = (self.scaling.seen(values), available, carry.held.actions, is_first)
         percept, followed = self._latents.step(carry.followed, *seen)
         key = jax.random.fold_in(key, carry.count)
         action, head = self.head.act(carry.head, percept, is_first, key)
         action = np.clip(np.asarray(action, np.float32), -1, 1)
-        action = self.decisions.decide(action, carry.action, is_first)
-        carry = Carry(followed, head, action, carry.count + 1)
-        return self.scaling.acted(action), carry
+        held = self.decisions.decide(action, carry.held, is_first)
+        return self.scaling.acted(held.actions), Carry(followed, head, held, carry.count + 1)
 
 
 def load_pilot(logdir, *, trust: bool = False) -> tuple[Pilot, int]:

@@ -47,7 +47,9 @@ class Imitation:
             gripper does, and are decided for one when acting; by default those that have no other
             in the data. With nothing after it there are none.
         hysteresis: a two-valued action changes where what the head gives is beyond the middle of
-            its values by more than this share of the way to the other; 0 takes the nearer one.
+            its values by more than this share of the way to the other, or has been nearer to it
+            than that from the held one for so long that its probabilities add up to 1
+            (``Decisions``); 0 takes the nearer one.
     """
 
     data: str
@@ -59,7 +61,7 @@ class Imitation:
     reading: Reading = dataclasses.field(default_factory=Reading)
     held_out: float | str | None = None
     two_valued: tuple[int, ...] | None = None
-    hysteresis: float = 0.2
+    hysteresis: float = 0.6
 
     @property
     def reads_latents(self) -> bool:

@@ -98,7 +98,7 @@ def test_a_two_valued_action_is_decided_and_the_decision_is_what_was_done(pilots
         inputs = values, available, np.array([step == 0]), jax.random.PRNGKey(0)
         action, carry = pilot.act(None, carry, *inputs)
         np.testing.assert_allclose(action[0, 1:], 0.6, rtol=1e-5)
-        np.testing.assert_allclose(carry.action, scaling.learned(action), atol=1e-6)
+        np.testing.assert_allclose(carry.held.actions, scaling.learned(action), atol=1e-6)
         done.append(action[0, 0])
     assert done == [1, 1, 0, 0, 1]
 
