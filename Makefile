@@ -9,7 +9,7 @@ SUITABLE := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c '$(SUITABLE)' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo test torture lint docs venv libero metaworld gl
+.PHONY: help demo test torture lint docs venv libero metaworld pusht gl
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ libero: venv  ## add the tasks of LIBERO to .venv (490 MB to download, 0.9 GB on
 
 metaworld: venv  ## add the tasks of MetaWorld to .venv (120 MB to download)
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-metaworld.txt
+
+pusht: venv  ## add Push-T to .venv (20 MB to download)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-pusht.txt
 
 gl: venv
 	@experiments/install_gl.sh $(BIN)/python

@@ -39,6 +39,7 @@ _BUILDERS |= dict.fromkeys(
     ("toy_laser_camera", "toy_front_rear", "toy_x_y"), ("envs.toy_world", "ToyWorld")
 )
 _BUILDERS["table_wiping"] = ("envs.table_wiping.task", "TableWiping")
+_BUILDERS["pusht"] = ("envs.pusht.task", "PushT")
 _BUILDERS |= dict.fromkeys(
     (
         f"{suite}{task}"
@@ -64,7 +65,7 @@ _DRAWN = tuple(
 # What to type where a package is missing.
 _INSTALL = "pip install -r requirements.txt"
 # Beginnings of the tasks whose packages are not among the requirements.
-_EXTRAS = ("libero", "metaworld")
+_EXTRAS = ("libero", "metaworld", "pusht")
 
 # Arguments that every task of this package takes, and anybody's own where it declares them; the
 # others are a task's options.

@@ -183,6 +183,7 @@ def task_sensors(
         policy.actor(one, [])
         check_noise(arguments.noise, one.action_size)
         if "expert" in (arguments.policy, arguments.label):
+            one.reset()
             one.expert_action()  # refused for a task without an expert
         return one.modalities, one.action_size
 

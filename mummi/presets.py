@@ -5,20 +5,22 @@ from dataclasses import replace
 
 from mummi.config import NO_SIMULATOR, BehaviorConfig, Config, ModelConfig, MPCConfig
 
-# Tasks with small objects in large pictures, whose every control step is an action.
-_ARMS = ("libero", "metaworld", "robomimic")
+# Height and width of the pictures, pixels, of tasks with small objects in large ones, whose every
+# control step is an action.
+_MANIPULATION = {"libero": 128, "metaworld": 128, "robomimic": 84, "pusht": 96}
 # Size of the pictures, pixels, to widths, kernels and strides of the paper's decoder where that
 # needs others, and to kernels, which are the strides, of the laptop's encoder.
 _DECODERS = {
     128: ((1024, 128, 64, 32, 16), (5, 5, 6, 6, 2), (2, 2, 2, 2, 2)),
+    96: ((1024, 128, 64, 32), (5, 5, 7, 6), (2, 2, 2, 3)),
     84: ((1024, 128, 64, 32), (5, 5, 3, 6), (2, 2, 2, 3)),
 }
-_PATCHES = {128: (16, 2, 2), 84: (7, 3, 2), 64: (8, 2, 2), 32: (4, 2, 2)}
+_PATCHES = {128: (16, 2, 2), 96: (8, 3, 2), 84: (7, 3, 2), 64: (8, 2, 2), 32: (4, 2, 2)}
 
 
-def _picture(task: str) -> int:
-    """Height and width of the pictures of one of ``_ARMS``."""
-    return 84 if task.startswith("robomimic") else 128
+def _picture(task: str) -> int | None:
+    """Height and width of the pictures of one of ``_MANIPULATION``; None of another task."""
+    return next((size for name, size in _MANIPULATION.items() if task.startswith(name)), None)
 
 
 def preset(name: str, task: str) -> Config:
@@ -50,8 +52,7 @@ def paper(task: str) -> Config:
     """The paper's text; where it is silent, the public code's sizes and rates."""
     if task.removeprefix("dmc_") == "table_wiping":
         return Config(model=ModelConfig(fused=256))
-    if task.startswith(_ARMS):
-        size = _picture(task)
+    if size := _picture(task):
         widths, kernels, strides = _DECODERS[size]
         model = ModelConfig(
             fused=256, decoder_widths=widths, decoder_kernels=kernels, decoder_strides=strides
@@ -144,11 +145,11 @@ def laptop(task: str) -> Config:
     robust_model, robust_behavior = _robust(task)
     task = task.removeprefix("dmc_")
     walker, natural = task.startswith("walker"), task.startswith(_NATURAL)
-    arm = task.startswith(_ARMS)
-    repeat = 4 if walker else 1 if arm or task == NO_SIMULATOR else 2
+    picture = _picture(task)
+    repeat = 4 if walker else 1 if picture or task == NO_SIMULATOR else 2
     # At 32 pixels the ball and a piece of dirt are one or two pixels and often between them.
     fine = ("cup_catch", "table_wiping", NO_SIMULATOR)
-    image_size = _picture(task) if arm else 64 if task in fine else 32
+    image_size = picture or (64 if task in fine else 32)
     patches = _PATCHES[image_size]
     model = ModelConfig(
         image_widths=(16, 32, 64),

@@ -68,6 +68,7 @@ ROOMS = {
     "envs.robosuite envs.scripted_arm mummi.modality",
     "envs.robomimic": "envs.arm_task envs.base envs.episodes envs.rendering envs.robosuite "
     "envs.scripted_arm mummi.modality",
+    "envs.pusht": "envs.base envs.episodes mummi.modality",
     "envs.metaworld": "envs.base envs.episodes envs.instruction envs.rendering mummi.modality",
     # experiments knows both houses; of its own rooms these.
     "experiments": "experiments.runtime",

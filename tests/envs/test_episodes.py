@@ -7,6 +7,7 @@ import envs
 from envs.episodes import Episodes
 from tests.support.libero_here import needs_libero
 from tests.support.metaworld_here import needs_metaworld
+from tests.support.pusht_here import needs_pusht
 
 TASKS = {
     "dummy": {"missing": "high"},
@@ -17,8 +18,9 @@ TASKS = {
     "libero_goal/2": {"sensors": ("agentview_rgb", "proprio")},
     "robomimic/lift": {"sensors": ("robot0_eye_in_hand_image", "object")},
     "metaworld/hammer": {"sensors": ("wrist_rgb", "corner_depth", "proprio")},
+    "pusht": {"sensors": ("image", "state", "keypoints")},
 }
-EXTRAS = {"libero": needs_libero, "metaworld": needs_metaworld}
+EXTRAS = {"libero": needs_libero, "metaworld": needs_metaworld, "pusht": needs_pusht}
 every_task = pytest.mark.parametrize(
     "task",
     [

@@ -49,9 +49,9 @@ def message(capsys, *arguments: str) -> str:
     return " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-TASKS = [name for name in tasks() if not name.startswith(("libero", "metaworld"))]
-# Others differ from one of these in their reward. Toys, Table Wiping, LIBERO and MetaWorld have
-# such tests of their own.
+TASKS = [name for name in tasks() if not name.startswith(("libero", "metaworld", "pusht"))]
+# Others differ from one of these in their reward. Toys, Table Wiping, LIBERO, MetaWorld and Push-T
+# have such tests of their own.
 BODIES = ("dummy", "walker_walk")
 # Between them each fusion, with and without decoders.
 FUSIONS = ("mssm_e", "dreamer")

@@ -18,8 +18,10 @@ def open_hdf5(path: str | os.PathLike) -> h5py.File:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no HDF5 file, or a damaged one.
+        ValueError: it is a folder, no HDF5 file, or a damaged one.
     """
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder; name a file in it")
     try:
         return h5py.File(path, "r")
     except FileNotFoundError:

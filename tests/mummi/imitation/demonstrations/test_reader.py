@@ -323,6 +323,8 @@ def test_what_is_no_hdf5_file_is_refused(tmp_path):
     path.write_text("not a file of this kind")
     with pytest.raises(ValueError, match=r"notes.hdf5: no HDF5 file, or a truncated one"):
         Demonstrations(path)
+    with pytest.raises(ValueError, match=r"is a folder; name a file in it"):
+        Demonstrations(tmp_path)
     whole = libero(tmp_path / "drawer.hdf5").read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="truncated"):

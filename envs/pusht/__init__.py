@@ -1,0 +1,1 @@
+"""Push-T: a pusher brings a T-shaped block into place."""
