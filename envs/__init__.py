@@ -18,6 +18,7 @@ from mummi.runs.names import closest
 __all__ = [
     "Environment",
     "TimeStep",
+    "action_limits",
     "canonical",
     "check",
     "folder",
@@ -130,6 +131,26 @@ def _builder(task: str) -> tuple[str, Callable[..., Environment]]:
     module, builder = _BUILDERS[name]
     with _says_what_to_install(name):
         return name, getattr(importlib.import_module(module), builder)
+
+
+def action_limits(task: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Least and greatest action, each float64 [A], in the units of others' recordings of a task.
+
+    None where these are in [-1, 1], as the task's own are.
+
+    Raises:
+        ValueError: an unknown task.
+        ModuleNotFoundError: when the task's simulator is not installed.
+    """
+    name, build = _builder(task)
+    if name.startswith("gymnasium:"):
+        from envs.gymnasium import task_bounds
+
+        return task_bounds(name)
+    if (limits := getattr(build, "action_limits", None)) is None:
+        return None
+    low, high = np.array(limits, np.float64)
+    return low, high
 
 
 def settle_drawing(task: str) -> None:

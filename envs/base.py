@@ -48,7 +48,9 @@ class Environment(Protocol):
 
     A task that has a scripted expert also has a method ``expert_action`` without arguments, which
     gives its action, float [action_size], for the present state. One whose simulator can be put
-    back into a state has a method ``physics_state``, which gives that state, float64 [S].
+    back into a state has a method ``physics_state``, which gives that state, float64 [S]. A class
+    whose demonstrations others record in other units has ``action_limits``, the least and the
+    greatest action in these, [2, action_size].
 
     Attributes:
         modalities: the sensor streams, in the order in which they are fused.

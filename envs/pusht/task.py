@@ -32,7 +32,7 @@ class PushT:
 
     An ``envs.base.Environment`` with LeRobot's names, so that its data set ``lerobot/pusht`` fits
     as it is. The action is the place that the pusher is drawn to, -1 and 1 at the edges of the
-    table, whose sides measure 512.
+    table, whose sides measure 512; those recorded elsewhere are in these units.
 
     Sensors: ``image`` [H, W, 3] uint8, the table from above with the goal in green, 96 pixels a
     side in the data; ``state`` [2] float32, where the pusher is; ``keypoints`` [16] float32, the
@@ -60,6 +60,7 @@ class PushT:
     """
 
     action_size = 2
+    action_limits = ((0.0, 0.0), (SIDE, SIDE))
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import envs
 from experiments.imitation.split import divide, instructions, measured
 from mummi.config import Config
 from mummi.imitation import decisions, record, scaling
@@ -191,15 +192,14 @@ def require_unit(path: str, found: Scaling, config: Config) -> None:
 def units_of_task(data: DataSet, config: Config) -> Scaling:
     """What brings actions of the data to those that the task takes.
 
-    Those of an environment of gymnasium that were recorded elsewhere are in its own units, which
-    the task's [-1, 1] stands for.
+    Those that were recorded elsewhere are in the units of ``envs.action_limits``, which the task's
+    [-1, 1] stands for.
     """
     recorded_here = data.attributes.get("env_args", {}).get("env_name") == config.task
-    if recorded_here or not config.task.startswith("gymnasium:"):
+    limits = None if recorded_here else envs.action_limits(config.task)
+    if limits is None:
         return Scaling()
-    from envs.gymnasium import task_bounds
-
-    low, high = (tuple(limits.tolist()) for limits in task_bounds(config.task))
+    low, high = (tuple(ends.tolist()) for ends in limits)
     told = ", ".join(f"[{least:.4g}, {most:.4g}]" for least, most in zip(low, high, strict=True))
     print(f"actions are in the units of {config.task}, and {told} become [-1, 1], as of the task")
     return Scaling(low, high)

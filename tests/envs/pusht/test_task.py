@@ -1,5 +1,6 @@
 """Push-T as an environment: sensors, episodes, success, demonstrations and learning from them."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -8,7 +9,10 @@ pytest.importorskip("gym_pusht")
 import envs
 from envs.pusht.task import SENSORS
 from experiments import collect, imitate
+from experiments.imitation.data import units_of_task
 from mummi.imitation.demonstrations import open_data
+from mummi.imitation.scaling import Scaling
+from mummi.presets import preset
 
 SOLVED = (30.0, 30.0, 256.0, 256.0, np.pi / 4)
 
@@ -81,6 +85,16 @@ def test_demonstrations_are_collected_and_a_head_learns_from_them(tmp_path):
     with open_data(path) as data:
         assert [m.name for m in data.modalities] == ["image", "state"]
         assert all(demonstration.rewards[-1] == 1 for demonstration in data)
+        assert units_of_task(data, preset("debug", "pusht")) == Scaling()
+        wanted = data[0].actions
+    # As others record them: in units of the table, by a file that knows nothing of this package.
+    with h5py.File(path) as ours, h5py.File(tmp_path / "others.hdf5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo["actions"] = (wanted + 1) * 256
+        demo["obs/state"] = ours["data/demo_0/obs/state"][()]
+    with open_data(tmp_path / "others.hdf5") as data:
+        scaling = units_of_task(data, preset("debug", "pusht"))
+        np.testing.assert_allclose(scaling.learned(data[0].actions), wanted, atol=1e-5)
     run = tmp_path / "run"
     short = ("--updates", "2", "--batch-size", "2", "--batch-length", "4", "--copies", "1")
     head = ("--head", "mirror", "--head.windows", "128", "--evaluate-episodes", "0")
