@@ -33,6 +33,10 @@ class ArmRenderer(Renderer):
         self._option.sitegroup[:] = 0
 
 
+LIFTED = 0.04
+"""By how much what a task is about has to rise to count as lifted, metres."""
+
+
 class ArmTask(abc.ABC):
     """The steps of an episode, which is over with its success or at the horizon.
 
@@ -57,6 +61,7 @@ class ArmTask(abc.ABC):
     def _begin(self, expert: ScriptedArm) -> TimeStep:
         """The first step of an episode, whose scene is set."""
         self._expert = expert
+        self._closed, self._lifted, self._height = False, False, self._item()[2]
         self._control_step, self._over, self._success = 0, False, False
         return self._time_step()
 
@@ -70,9 +75,11 @@ class ArmTask(abc.ABC):
         if self._over:
             raise RuntimeError("the episode is over; call reset before step")
         action = checked_action(action, self.action_size)
+        self._closed = self._closed or bool(action[-1] > 0)
         for _ in range(self.action_repeat):
             self._success = self._simulator.step(action)
             self._control_step += 1
+            self._lifted = self._lifted or self._item()[2] > self._height + LIFTED
             if self._success:
                 break
         self._over = self._success or self._control_step >= self._horizon
@@ -81,6 +88,23 @@ class ArmTask(abc.ABC):
     @abc.abstractmethod
     def _time_step(self) -> TimeStep:
         """What is sensed now."""
+
+    @abc.abstractmethod
+    def _item(self) -> np.ndarray:
+        """Where that is what the task is about first, [3], metres."""
+
+    def _outcome(self) -> dict[str, float]:
+        """``success``, and what of an episode without it did not happen so far, one of three.
+
+        ``never_closed``, the gripper was not told to; ``not_lifted``, it was, and the item did not
+        rise, as what is fixed never does; ``not_brought``, it rose, and is not where it should be.
+        """
+        missed = None
+        if not self._success:
+            missed = 0 if not self._closed else 1 if not self._lifted else 2
+        kinds = ("never_closed", "not_lifted", "not_brought")
+        failed = {name: float(missed == number) for number, name in enumerate(kinds)}
+        return {"success": float(self._success)} | failed
 
     def render(self, size: int) -> np.ndarray:
         """The view of the camera before the robot, [size, size, 3] uint8."""

@@ -68,7 +68,8 @@ class Libero(ArmTask):
     last of a closed environment serves the next one of its task.
 
     The reward is 1 at the step that reaches the goal of the task's BDDL file, which ends the
-    episode as a terminal step. ``info`` has ``success`` (1 then), ``task`` and ``initial_state``.
+    episode as a terminal step. ``info`` has ``success`` (1 then), of an episode without it
+    ``never_closed``, ``not_lifted`` or ``not_brought``, and ``task`` and ``initial_state``.
 
     Args:
         task: ``SUITE/INDEX`` or ``SUITE``.
@@ -158,7 +159,7 @@ class Libero(ArmTask):
             "hand": simulator.hand[0],
             "joints": simulator.joints,
             "fingers": simulator.fingers,
-            "target": simulator.position(simulator.of_interest[0]),
+            "target": self._item(),
         }
         return {name: np.asarray(value, np.float32) for name, value in state.items()}
 
@@ -200,12 +201,12 @@ class Libero(ArmTask):
             is_first=self._control_step == 0,
             is_last=self._over,
             is_terminal=self._success,
-            info={
-                "success": float(self._success),
-                "task": float(simulator.task.index),
-                "initial_state": float(self._state),
-            },
+            info=self._outcome()
+            | {"task": float(simulator.task.index), "initial_state": float(self._state)},
         )
+
+    def _item(self):
+        return self._simulator.position(self._simulator.of_interest[0])
 
     def _sensed(self, sensor):
         simulator = self._simulator

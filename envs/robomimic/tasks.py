@@ -50,7 +50,8 @@ class Robomimic(ArmTask):
 
     Arm and objects start where robosuite draws them; training and evaluation draw alike, from
     other seeds. The reward is robosuite's sparse one, 1 at the step that succeeds, which ends the
-    episode as a terminal step, as in robomimic's evaluation. ``info`` has ``success``.
+    episode as a terminal step, as in robomimic's evaluation. ``info`` has ``success``, and of an
+    episode without it ``never_closed``, ``not_lifted`` or ``not_brought``.
 
     Args:
         task: its name.
@@ -114,7 +115,7 @@ class Robomimic(ArmTask):
             "hand": simulator.hand[0],
             "joints": simulator.joints,
             "fingers": simulator.fingers,
-            "object": simulator.item[0],
+            "object": self._item(),
             "goal": simulator.goal,
         }
         return {name: np.asarray(value, np.float32) for name, value in state.items()}
@@ -140,8 +141,11 @@ class Robomimic(ArmTask):
             is_first=self._control_step == 0,
             is_last=self._over,
             is_terminal=self._success,
-            info={"success": float(self._success)},
+            info=self._outcome(),
         )
+
+    def _item(self):
+        return self._simulator.item[0]
 
     def _sensed(self, sensor: str) -> np.ndarray:
         simulator = self._simulator

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from experiments.report import paper_results
 from experiments.report.cells import describe, numbers_cell
 from experiments.report.heads import UNTRAINED
@@ -23,6 +25,8 @@ CONTROL = "replay"
 ROWS = {CONTROL: "control: random demonstration of the same instruction"}
 """Head -> its row, where that is not its name."""
 BEST = "best of any suite with one camera missing"
+FAILURES = ("never_closed", "not_lifted", "not_brought")
+"""Numbers of ``TimeStep.info`` that say how an episode failed."""
 HEADS_OF_ROWS = ("suite", "head")
 
 
@@ -49,6 +53,7 @@ def libero_tables(runs: list[Trained]) -> list[Table]:
         *_learned(runs, found, suites, heads),
         published([suite for suite in suites if suite in paper_results.DISDP]),
         _by_task(found, suites, heads),
+        *_failures(found, suites, heads),
     ]
 
 
@@ -171,6 +176,32 @@ def _by_task(found, suites, heads) -> Table:
     caption = "Episodes that succeeded, of all seeds."
     title, shape = "LIBERO: success task by task", (("task", "cameras"), rows, columns)
     return Table("tasks", OURS, title, caption, *shape, cells)
+
+
+def _failures(found, suites, heads) -> list[Table]:
+    """How many episodes of each head fail in which way; none where no evaluation tells it."""
+    cells: dict[tuple[Row, str], Cell] = {}
+    for suite in suites:
+        for head in heads:
+            for condition, column in CONDITIONS.items():
+                pairs = found.get((suite, head, condition), [])
+                kinds = np.zeros(len(FAILURES))
+                if pairs and all(FAILURES[0] in score.last for _, score in pairs):
+                    for _, score in pairs:
+                        kinds += [score.last[kind] * len(score.returns) for kind in FAILURES]
+                    counts = kinds.round().astype(int).tolist()
+                    numbers = dict(zip(FAILURES, counts, strict=True))
+                    text = " / ".join(map(str, counts))
+                    cell = Cell(text, note=describe(pairs), numbers=numbers)
+                    cells[(suite, ROWS.get(head, head)), column] = cell
+    rows = list(dict.fromkeys(row for row, _ in cells))
+    caption = (
+        "Episodes in which the gripper was never told to close / it was, and what the instruction "
+        "names first did not rise by 4 cm, as what is fixed never does / it rose and was not "
+        "brought to where it should be. Of all seeds."
+    )
+    shape = rows, tuple(CONDITIONS.values()), cells
+    return [_table("failures", OURS, "LIBERO: how episodes fail", caption, *shape)] if rows else []
 
 
 def _table(name, source, title, caption, rows, columns, cells) -> Table:

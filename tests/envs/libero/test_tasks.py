@@ -351,5 +351,7 @@ def test_a_task_trains_and_evaluates(tmp_path, monkeypatch):
     missing = [result.missing[0] for result in results.values()]
     assert missing == pytest.approx([0, 1 / 3])
     assert [result.lengths for result in results.values()] == [[20]] * len(results)
-    assert all(set(result.last) == {"success"} for result in results.values())
+    told = {"success", "never_closed", "not_lifted", "not_brought"}
+    assert all(set(result.last) == told for result in results.values())
+    assert all(sum(result.last.values()) == 1 for result in results.values())
     assert all(info["task"] == 7 for result in results.values() for info in result.info)

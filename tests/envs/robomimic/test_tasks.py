@@ -27,6 +27,30 @@ def test_the_expert_earns_one_reward_which_ends_the_episode(name):
         environment.step(np.zeros(7))
 
 
+def test_an_episode_without_success_tells_how_far_it_came():
+    """Three episodes: the gripper stays open; it closes where nothing is; the can is lifted."""
+    environment = envs.make("robomimic/can", sensors=("object",), horizon=120)
+
+    def told(step):
+        assert step.info["success"] == 0
+        return [name for name, value in step.info.items() if value]
+
+    environment.reset(0)
+    assert told(environment.step(np.full(7, -1.0))) == ["never_closed"]
+    environment.reset(0)
+    environment.step(np.full(7, 0.1))
+    assert told(environment.step(np.full(7, -1.0))) == ["not_lifted"]
+    start = environment.reset(0).values["object"][2]
+    for _ in range(80):
+        step = environment.step(environment.expert_action())
+        lifted = step.values["object"][2] > start + 0.041
+        if lifted:
+            break
+        assert step.values["object"][2] > start + 0.039 or told(step) != ["not_brought"]
+    assert lifted and told(step) == ["not_brought"]
+    assert told(environment.reset(0)) == ["never_closed"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lift", "can", "square"])
 def test_the_expert_succeeds_from_many_starts(name):

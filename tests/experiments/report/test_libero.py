@@ -74,6 +74,21 @@ def test_what_a_head_adds_is_the_difference_to_the_control(written):
     assert float(line["mean"]) == pytest.approx(statistics.fmean([1] * 7 + [0]) - 1 / 8)
 
 
+def test_failures_are_counted_by_kind_over_seeds(made, tmp_path):
+    text = write(Arguments((str(made),), str(tmp_path / "out"), "rl4il"))
+    assert "how episodes fail" not in text
+    shares = ((0.25, 0.5, 0.0), (0.0, 0.25, 0.25))
+    for seed, kinds in enumerate(shares):
+        last = dict(zip(libero_table.FAILURES, kinds, strict=True)) | {"success": 1 - sum(kinds)}
+        by_task = {"3": {"episodes": 4, "success": last["success"]}}
+        made_returns = [1.0, 0.0, 0.0, 0.0]
+        score(made / f"bc-{seed}", made_returns, dropped=["wrist_rgb"], last=last, by_task=by_task)
+    text = write(Arguments((str(made),), str(tmp_path / "out"), "rl4il"))
+    part = text.split("## LIBERO: how episodes fail")[1]
+    (row,) = [line for line in part.splitlines() if line.startswith("| libero_spatial")]
+    assert row == "| libero_spatial | bc | – | – | 1 / 3 / 1 | – |"
+
+
 def test_how_heads_learned_stands_beside_their_success(made, tmp_path):
     for seed, error in ((0, 0.5), (1, 0.7)):
         folder = made / f"bc-{seed}"
