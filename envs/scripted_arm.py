@@ -90,7 +90,7 @@ class ScriptedArm(abc.ABC):
         for grasp in move.grasps:
             start, turn = sim.position(move.item), turned(grasp.turn)
             hold = start + grasp.offset
-            yield from self._descend(hold, turn, 0.005, 90, move.above)
+            yield from self._descend(hold, turn, 0.01, 90, move.above)
             yield from self._grasp(hold, turn)
             yield from self._reach(beside(hold, z=move.lift), turn, 0.05, 30)
             if sim.position(move.item)[2] - start[2] > 0.08:
