@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import envs
 from experiments.imitation.split import divide, instructions, measured
-from mummi.config import Config
+from mummi.config import NO_SIMULATOR, Config
 from mummi.imitation import decisions, record, scaling
 from mummi.imitation.demonstrations import DataSet, Demonstration, Reading, open_with_instruction
 from mummi.imitation.depth import require_one_unit
@@ -196,8 +196,9 @@ def units_of_task(data: DataSet, config: Config) -> Scaling:
     [-1, 1] stands for.
     """
     recorded_here = data.attributes.get("env_args", {}).get("env_name") == config.task
-    limits = None if recorded_here else envs.action_limits(config.task)
-    if limits is None:
+    if recorded_here or config.task == NO_SIMULATOR:
+        return Scaling()
+    if (limits := envs.action_limits(config.task)) is None:
         return Scaling()
     low, high = (tuple(ends.tolist()) for ends in limits)
     told = ", ".join(f"[{least:.4g}, {most:.4g}]" for least, most in zip(low, high, strict=True))

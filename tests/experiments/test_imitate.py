@@ -411,8 +411,8 @@ def test_actions_in_units_of_their_own_come_back_when_acting(tmp_path, capsys):
     np.testing.assert_array_equal(action, undone[0])
     # What is remembered is what the world model learned; what is done is in the data's units.
     low, high = (np.array(x) for x in (pilot.scaling.low, pilot.scaling.high))
-    np.testing.assert_allclose(undone, low + (carry.action + 1) / 2 * (high - low), rtol=1e-5)
-    assert np.abs(carry.action).max() <= 1 and np.ptp([low[0], high[0]]) > 7
+    np.testing.assert_allclose(undone, low + (carry.held.actions + 1) / 2 * (high - low), rtol=1e-5)
+    assert np.abs(carry.held.actions).max() <= 1 and np.ptp([low[0], high[0]]) > 7
     # The same command goes on, another way of reading is refused.
     names = (*names, "--held-out", "0")
     imitated.run(logdir, path, "bc", *names)
