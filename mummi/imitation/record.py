@@ -47,9 +47,9 @@ class Imitation:
             gripper does, and are decided for one when acting; by default those that have no other
             in the data. With nothing after it there are none.
         hysteresis: a two-valued action changes where what the head gives is beyond the middle of
-            its values by more than this share of the way to the other, or has been nearer to it
-            than that from the held one for so long that its probabilities add up to 1
-            (``Decisions``); 0 takes the nearer one.
+            its values by more than this share of the way to the other, or where, read as
+            probabilities of the other, it adds up to 1 since it was as near to the value that is
+            held (``Decisions``); 0 takes the nearer one.
     """
 
     data: str
