@@ -73,8 +73,8 @@ def test_the_error_is_that_of_the_policy_driven_along_the_demonstrations(trained
                     "state": demo["obs/state"][step].astype(np.float32),
                 }
                 rows.append(np.abs(policy(values) - wanted))
-                done = scale.learned(wanted)[None]
-                policy._carry = policy._carry._replace(action=done)
+                held = policy._carry.held._replace(actions=scale.learned(wanted)[None])
+                policy._carry = policy._carry._replace(held=held)
             errors.append(np.mean(rows, 0))
     row = found(trained)["rows"]["none"]
     np.testing.assert_allclose(row["by_dimension"], np.mean(errors, 0), rtol=1e-2)
