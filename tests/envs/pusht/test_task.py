@@ -97,6 +97,6 @@ def test_demonstrations_are_collected_and_a_head_learns_from_them(tmp_path):
         np.testing.assert_allclose(scaling.learned(data[0].actions), wanted, atol=1e-5)
     run = tmp_path / "run"
     short = ("--updates", "2", "--batch-size", "2", "--batch-length", "4", "--copies", "1")
-    head = ("--head", "mirror", "--head.windows", "128", "--evaluate-episodes", "0")
+    head = ("--head", "bc", "--head.windows", "64", "--evaluate-episodes", "0")
     imitate.main([*sizes, *short, *head, "--data", str(path), "--logdir", str(run)])
     assert (run / "head.npz").is_file()

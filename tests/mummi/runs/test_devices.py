@@ -81,7 +81,6 @@ def test_eight_devices_update_as_one_does(tmp_path, on_one_device):
     assert_same(found, on_one_device)
 
 
-@pytest.mark.slow
 def test_two_processes_of_two_devices_update_as_one_device_does(tmp_path, on_one_device):
     address, outs = coordinator(), [tmp_path / "0.json", tmp_path / "1.json"]
     program = [str(ROOT / "tests/support/sharded.py"), "2"]
@@ -96,6 +95,7 @@ def test_two_processes_of_two_devices_update_as_one_device_does(tmp_path, on_one
     assert_same(first, on_one_device)
 
 
+@pytest.mark.slow  # an update of two processes is tested above, and a run of one by all others
 @pytest.mark.timeout(600)
 def test_a_run_of_two_processes_makes_the_updates_of_one_and_one_process_resumes_it(tmp_path):
     settings = tiny.config(tmp_path, "--steps", "400", "--envs", "2")
