@@ -54,7 +54,7 @@ class BCConfig:
             changes, each action that ever does having an equal part; all others alike.
         windows: steps of demonstrations that training sees, batch after batch.
         batch: of them in a gradient step.
-        learning_rate: AdamW's step size.
+        learning_rate: AdamW's step size at first, from where it falls to 0 as a cosine does.
         weight_decay: AdamW's weight decay.
         clip: largest norm of the gradient.
     """
@@ -150,9 +150,10 @@ class BehaviourCloning:
         self._bernoulli = Bernoulli(len(self._binary), config.samples)
         outputs = self._likelihood.outputs + self._bernoulli.outputs
         self._network = MLP(config.layers, config.units, outputs, config.activation)
+        rate = optax.cosine_decay_schedule(config.learning_rate, config.updates)
         self._optimiser = optax.chain(
             optax.clip_by_global_norm(config.clip),
-            optax.adamw(config.learning_rate, weight_decay=config.weight_decay),
+            optax.adamw(rate, weight_decay=config.weight_decay),
         )
         self._act = jax.jit(self._choose)
         self._measure = jax.jit(self._held_out)
