@@ -24,8 +24,9 @@ _HOLDS = {
     "cream_cheese_1": (-0.022, 0, 0),
     "tomato_sauce_1": (-0.015, 0, 0.015),
 }
-# Between the sides of a drawer there is room for the turned hand alone.
-_RIM_IN_DRAWER = (_NEAR, _FAR)
+# Between the sides of a drawer there is room for the turned hand alone, and between ramekin and
+# plate for the other one: a finger would stand on the ramekin.
+_RIM_IN_DRAWER, _RIM_BETWEEN = (_NEAR, _FAR), (_LEFT, _RIGHT)
 
 
 class LiberoExpert(ScriptedArm):
@@ -126,6 +127,8 @@ def plan(simulator: LiberoSimulator) -> Move:
     item, place = simulator.of_interest
     suite, name = simulator.task.suite, simulator.task.name
     if suite == "libero_spatial":
+        if "between" in name:
+            return Move(item, place, _RIM_BETWEEN)
         return Move(item, place, _RIM_IN_DRAWER if "drawer" in name else _RIM)
     if suite == "libero_object":
         return Move(item, place, (Grasp(_HOLDS.get(item, (0, 0, 0))),), (0, 0, 0.13), 0.25)
