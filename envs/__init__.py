@@ -251,7 +251,7 @@ def make(
             from it: start states, background clips, and which sensors fail when.
         image_size: height and width of image and depth modalities, pixels.
         missing: which sensors fail: ``none``, ``medium``, ``high``, ``published_medium``,
-            ``published_high``, ``lasting``, ``faults``, a path to a YAML script, or a
+            ``published_high``, ``faults``, a path to a YAML script, or a
             ``envs.failures.script.Script``.
         background: ``natural`` (built-in moving clips), ``none`` (the simulator's own), or a
             path to a video, a picture, or a folder of them.

@@ -52,8 +52,8 @@ class Arguments:
             episode succeeds or not. The expert of LIBERO goes through phases and may answer by one
             that the policy has left.
         missing: sensors that fail while it is recorded, as of experiments.train: none, medium,
-            high, lasting, published_medium, published_high, or a YAML file. The file tells at which
-            steps each delivered. The expert, who knows the true state, acts as before.
+            high, published_medium, published_high, or a YAML file. The file tells at which steps
+            each delivered. The expert, who knows the true state, acts as before.
         episodes: demonstrations that the file is to hold.
         noise: standard deviation of Gaussian noise on the actions that are executed, one of all
             or one of each; heads learn the policy's own (DART), world models what was executed.

@@ -42,8 +42,8 @@ class Arguments:
         logdir: folder of the run.
         pretrained: in place of --logdir, the name of an agent that comes with the package.
         missing: sensor dropout scripts, one row each: none, medium, high, published_medium,
-            published_high, lasting, faults, or YAML files; by default none medium high, on LIBERO
-            and robomimic none.
+            published_high, faults, or YAML files; by default none medium high, on LIBERO and
+            robomimic none.
         drop: sensors removed entirely, one row each; rgb+depth removes both in one row. By default
             nothing is removed, on LIBERO and robomimic each camera
             and both.

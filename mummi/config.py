@@ -221,8 +221,7 @@ class Config:
         steps: environment steps (simulator control steps) to train for.
         logdir: folder of the run; by default runs/TASK/METHOD-PRESET-SEED.
         missing: sensor dropout while training: none, medium, high, published_medium,
-            published_high, lasting (for moments, or for hundreds of steps), faults (medium, and
-            lies now and then), or a YAML script.
+            published_high, faults (medium, and lies now and then), or a YAML script.
         background: natural (generated clips), none, or a folder of videos or images.
         env: options that only this task has, where they differ from its own defaults; each is a
             flag --env.NAME, which --task TASK --help explains.

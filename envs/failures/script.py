@@ -179,15 +179,6 @@ BUILT_IN = {
         # long run.
         Script("published_medium", (Published(modality="all", probability=0.05),)),
         Script("published_high", (Published(modality="all", probability=0.1),)),
-        # 40 % of the steps are missing, and of an episode of 130 every sixth lacks a sensor from
-        # beginning to end: the 14 steps of the others' outages never show how that is.
-        Script(
-            "lasting",
-            (
-                Segments(modality="all", rate=0.15),
-                Segments(modality="all", rate=0.3, max_length=500),
-            ),
-        ),
         Script("faults", (*_LIES, Segments(modality="all", rate=0.375))),
     )
 }
