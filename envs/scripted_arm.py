@@ -13,9 +13,9 @@ METRES, RADIANS = 0.05, 0.5
 """What an action of 1 stands for in OSC_POSE."""
 # How far beside the vertical through a point the hand begins to sink to it, metres.
 _FUNNEL = 0.02
-# It is kept from a point that it is this near to where it comes no nearer, by as much, in so many
-# steps; metres.
-_NEAR, _STILL, _WAIT = 0.02, 0.001, 5
+# A hand within this of a point, metres, that came nearer by less than this, metres, in so many
+# steps, is kept from it by something.
+_BLOCKED_WITHIN, _PROGRESS, _PATIENCE = 0.02, 0.001, 5
 DOWN = Rotation.from_matrix([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 """The hand points to the table and closes along the world's y axis."""
 
@@ -112,17 +112,16 @@ class ScriptedArm(abc.ABC):
         """Goes above a point and, without stopping there, down to it.
 
         More than 2 cm beside the vertical through the point the hand keeps ``above`` metres over
-        it; within, it sinks, the faster the nearer it is. So it rests nowhere but at the point, and
-        who imitates it learns no other place to stay at: neither where something keeps it from the
-        last of the way, which it then leaves.
+        it; within, it sinks, the faster the nearer it is. Where something keeps it from the last of
+        the way, it is there. So it rests nowhere, and who imitates it learns no place to stay at.
         """
         nearest, waited = np.inf, 0
         for _ in range(steps):
             way, turning = self._left(goal, turn)
             left = np.linalg.norm(way)
-            waited = 0 if left < nearest - _STILL else waited + 1
+            waited = 0 if left < nearest - _PROGRESS else waited + 1
             nearest = min(left, nearest)
-            if left < distance or (left < _NEAR and waited > _WAIT):
+            if left < distance or (left < _BLOCKED_WITHIN and waited > _PATIENCE):
                 return
             # A hand turned by 0.1 rad is as far from ready as one 5 mm beside.
             aside = np.linalg.norm(way[:2]) + 0.05 * np.linalg.norm(turning)
